@@ -1,0 +1,112 @@
+"""The CPU engine: MuJoCo's own batch of simulations on its own threads."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quickstudy.envs.headless import mujoco
+
+from mujoco.batch import Batch  # isort: skip  headless chooses the GL library first
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+_BAD_STATE = [
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
+]
+
+
+def load_model(file: str | Path) -> mujoco.MjModel:
+    """Compile an MJCF file; a bare name is one of the package's assets.
+
+    Raises:
+        ValueError: if the model would use the sparse Jacobian, whose Newton solver gives wrong
+            accelerations in MuJoCo 4.0.0 (fixed in 4.0.1).
+    """
+    model = mujoco.MjModel.from_xml_path(str(ASSETS / file))
+    if mujoco.mj_isSparse(model):
+        raise ValueError(f'{file}: set <option jacobian="dense"/>; the sparse one is wrong in 4.0.0.')
+    return model
+
+
+class LiveFields(Mapping[str, Tensor]):
+    """Named zero-copy tensors over the engine's arrays, bound on first use."""
+
+    def __init__(self, bind: Callable[[str], np.ndarray]) -> None:
+        self._bind = bind
+        self._tensors: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            with warnings.catch_warnings():
+                # Derived fields are read-only arrays; nobody writes through their tensors.
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+                self._tensors[name] = torch.from_numpy(self._bind(name))
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+class BatchEngine:
+    """`Engine` on `mujoco.batch.Batch`: float64, bit-identical at any number of threads."""
+
+    def __init__(self, model: mujoco.MjModel, num_worlds: int, substeps: int, *,
+                 num_threads: int | None = None) -> None:
+        """`num_threads` defaults to the processors this process may use."""
+        # The batch asks for the machine's processors, which in a container are not all ours.
+        num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._batch = Batch(model, nsim=num_worlds, nthread=min(num_threads, num_worlds))
+        self.mjmodel = model
+        self.num_worlds = num_worlds
+        self.substeps = substeps
+        self.dt = float(model.opt.timestep) * substeps
+        self.device = torch.device("cpu")
+        self.dtype = torch.float64
+        self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
+        self.data = LiveFields(self._batch.bind)
+        self.model = LiveFields(self._batch.expand)
+
+    def step(self) -> None:
+        self._batch.step(nstep=self.substeps)
+        self._find_diverged()
+
+    def reset(self, mask: Tensor) -> None:
+        self._batch.reset(mask.numpy(), stage=mujoco.mjtStage.mjSTAGE_NONE)
+
+    def forward(self, mask: Tensor) -> None:
+        self._batch.forward(mask.numpy())
+
+    def set_const(self) -> None:
+        self._batch.set_const()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"rows": torch.from_numpy(self._batch.state.copy())}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._batch.state[:] = state["rows"].numpy()
+
+    def mjdata(self, world: int) -> mujoco.MjData:
+        """World `world`'s state with derived fields computed, for a renderer."""
+        data = self._batch.get_data(world)
+        mujoco.mj_forward(self.mjmodel, data)
+        return data
+
+    def _find_diverged(self) -> None:
+        """MuJoCo resets a bad simulation to qpos0 by itself and counts a warning."""
+        counts = self._batch.warning
+        if counts.any():
+            bad = counts[:, _BAD_STATE, 1].any(axis=1)
+            self.diverged = torch.from_numpy(bad)
+            counts[:] = 0
+        elif self.diverged.any():
+            self.diverged = torch.zeros_like(self.diverged)

@@ -1,0 +1,91 @@
+"""AntDir: walk along +x or −x."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from quickstudy.envs.family import Outcome, unbounded_box, unit_box
+from quickstudy.envs.mujoco_family import MujocoFamily
+from quickstudy.envs.tasks import ListedTasks, Parameter
+
+CONTROL_COST = 0.5
+ALIVE_REWARD = 1.0
+HEALTHY_HEIGHT = (0.2, 1.0)
+
+
+class AntDir(MujocoFamily):
+    """A four-legged ant that must find out which of two opposite ways to walk.
+
+    ## Task
+
+    | index | name | train, test | ood | unit |
+    |---|---|---|---|---|
+    | 0 | heading | 0 or π, each with probability ½ | ±π/2 (sideways) | rad |
+
+    These are true opposites. (VariBAD's and TrMRL's AntDir uses ±1 rad, which a fixed policy along
+    +x solves to 54 %; PEARL's is two random headings. Their numbers are for other tasks.)
+
+    ## Observation
+
+    | index | meaning | range | joint | unit |
+    |---|---|---|---|---|
+    | 0 | height of the torso | ℝ | root | m |
+    | 1–4 | orientation of the torso, quaternion w x y z | [−1, 1] | root | 1 |
+    | 5–12 | hip and ankle angles of legs 1–4 | ℝ | hip_1, ankle_1, … ankle_4 | rad |
+    | 13–15 | velocity of the torso | ℝ | root | m/s |
+    | 16–18 | angular velocity of the torso | ℝ | root | rad/s |
+    | 19–26 | hip and ankle velocities of legs 1–4 | ℝ | hip_1, ankle_1, … ankle_4 | rad/s |
+
+    ## Action
+
+    | index | meaning | range | joint | unit |
+    |---|---|---|---|---|
+    | 0–7 | torques | [−1, 1] | hip_4, ankle_4, hip_1, ankle_1, … ankle_3 | 150 N·m |
+
+    ## Reward
+
+    `run` = velocity in the plane · (cos heading, sin heading) (m/s), plus `alive` = 1, minus
+    `control` = 0.5 Σ action². There is no contact term: in the published results contact forces
+    were zero (mujoco-py above 2.0).
+
+    ## Episode
+
+    Starts at the model's rest pose with noise (positions U(−0.1, 0.1), velocities 0.1·N(0, 1)).
+    Terminates where the torso leaves heights 0.2–1.0 m; 200 steps (10 s) by default, 2 episodes per
+    trial. Standing still earns about 200: read scores beside the anchors.
+
+    ## Physics
+
+    Gymnasium's ant body with an elliptic friction cone and the implicitfast integrator (3.7 times
+    the speed of its RK4, and the same on every engine), 5 × 0.01 s per step.
+    """
+
+    model_file = "ant.xml"
+    substeps = 5
+    observation_space = unbounded_box(27)
+    action_space = unit_box(8)
+    render_fps = 20
+    task_space = ListedTasks(
+        Parameter("heading", -math.pi, math.pi, "rad"),
+        (0.0, math.pi),
+        ood=(math.pi / 2, -math.pi / 2),
+    )
+
+    def _observe(self) -> Tensor:
+        return torch.cat([self._qpos_NQ[:, 2:], self._qvel_NV], dim=1)
+
+    def _advance(self, action: Tensor) -> Outcome:
+        xy_before_N2 = self._qpos_NQ[:, :2].clone()
+        self._simulate(action)
+        velocity_N2 = (self._qpos_NQ[:, :2] - xy_before_N2) / self.engine.dt
+        heading_N = self.task_ND[:, 0]
+        run_N = velocity_N2[:, 0] * heading_N.cos() + velocity_N2[:, 1] * heading_N.sin()
+        height_N = self._qpos_NQ[:, 2]
+        low, high = HEALTHY_HEIGHT
+        terms = {
+            "run": run_N,
+            "alive": torch.full_like(run_N, ALIVE_REWARD),
+            "control": -CONTROL_COST * action.square().sum(dim=1).to(torch.float64),
+        }
+        return Outcome(terms, (height_N < low) | (height_N > high), self.engine.diverged)

@@ -1,0 +1,122 @@
+"""The contract of a task family: N worlds that differ only in a hidden task.
+
+Shape legend: N worlds, D task parameters, A action dimensions, O observation features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from quickstudy.envs.tasks import TaskSpace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step brought, before any reset."""
+
+    reward_terms: dict[str, Tensor]
+    """Named parts of the reward, each `(N,)` float64; their sum is the reward."""
+    terminated: Tensor
+    """`(N,)` bool: True where the step ended the episode by the task's own rule or by divergence."""
+    diverged: Tensor
+    """`(N,)` bool: True where physics left the finite numbers; the step's reward is 0 there."""
+
+    @property
+    def reward(self) -> Tensor:
+        """The sum of the terms, `(N,)` float64."""
+        return torch.stack(tuple(self.reward_terms.values())).sum(dim=0)
+
+
+class Family(ABC):
+    """N worlds of one task distribution; time limits, trials and seeds live above it.
+
+    Subclasses implement `_start_episode`, `_advance` and `_observe` on whole batches, without host
+    synchronisation: masks and `torch.where` instead of `.item()` or boolean indexing.
+    """
+
+    task_space: ClassVar[TaskSpace]
+    observation_space: ClassVar[spaces.Box]
+    action_space: ClassVar[spaces.Box | spaces.Discrete]
+    render_fps: ClassVar[int] = 10
+
+    def __init__(self, num_worlds: int, device: torch.device | str = "cpu") -> None:
+        self.num_worlds = num_worlds
+        self.device = torch.device(device)
+        self.task_ND = torch.zeros(
+            num_worlds, self.task_space.dim, dtype=torch.float64, device=self.device
+        )
+        self._diverged_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
+
+    @abstractmethod
+    def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
+        """Draw an initial state from `key_N` in the worlds where `mask_N` is True."""
+
+    @abstractmethod
+    def _advance(self, action: Tensor) -> Outcome:
+        """Apply one (already clipped) action per world."""
+
+    @abstractmethod
+    def _observe(self) -> Tensor:
+        """The observation `(N, O)`, any float type."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of everything that later steps depend on."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+
+    @abstractmethod
+    def render(self, world: int = 0) -> np.ndarray:
+        """An RGB picture of one world, uint8 `(height, width, 3)`."""
+
+    def reset(self, mask_N: Tensor, task_ND: Tensor, key_N: Tensor) -> None:
+        """Start an episode on `task_ND` in the worlds where `mask_N` is True.
+
+        Args:
+            mask_N: bool; the other worlds keep their state and task.
+            task_ND: float64, in the units of `task_space`.
+            key_N: int64 keys (see `rng`); the initial state is a pure function of its key.
+        """
+        self.task_ND = torch.where(mask_N.unsqueeze(1), task_ND, self.task_ND)
+        self._diverged_N = self._diverged_N & ~mask_N
+        self._start_episode(mask_N, key_N)
+
+    def step(self, action: Tensor) -> Outcome:
+        """Apply `action`: `(N, A)` in the action box (clipped to it), or `(N,)` integers."""
+        if isinstance(self.action_space, spaces.Box):
+            # Every box here is [-1, 1]; a contract test holds families to that.
+            action = action.clamp(-1.0, 1.0)
+        outcome = self._advance(action)
+        self._diverged_N = outcome.diverged
+        return Outcome(
+            {name: term.masked_fill(outcome.diverged, 0.0)
+             for name, term in outcome.reward_terms.items()},
+            outcome.terminated | outcome.diverged,
+            outcome.diverged,
+        )
+
+    def observe(self) -> Tensor:
+        """The observation, float32 `(N, O)`; zeros where the last step diverged."""
+        return self._observe().to(torch.float32).masked_fill(self._diverged_N.unsqueeze(1), 0.0)
+
+    def close(self) -> None:
+        """Free what `render` opened."""
+        return
+
+
+def unit_box(size: int) -> spaces.Box:
+    """The action box `[-1, 1]^size` all continuous families share."""
+    return spaces.Box(-1.0, 1.0, (size,), np.float32)
+
+
+def unbounded_box(size: int) -> spaces.Box:
+    """An observation of `size` real numbers."""
+    return spaces.Box(-np.inf, np.inf, (size,), np.float32)

@@ -1,0 +1,74 @@
+"""Families whose worlds are MuJoCo simulations.
+
+Shape legend: N worlds, Q generalised positions, V generalised velocities.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quickstudy.envs import rng
+from quickstudy.envs.batch_engine import BatchEngine, load_model
+from quickstudy.envs.family import Family
+from quickstudy.envs.headless import mujoco
+
+RENDER_HEIGHT = 240
+RENDER_WIDTH = 320
+
+
+class MujocoFamily(Family):
+    """Adds an engine, Gymnasium's reset noise and a camera that follows the robot."""
+
+    model_file: ClassVar[str]
+    substeps: ClassVar[int]
+
+    def __init__(self, num_worlds: int, device: torch.device | str = "cpu", *,
+                 num_threads: int | None = None) -> None:
+        super().__init__(num_worlds, device)
+        model = load_model(self.model_file)
+        self.engine = BatchEngine(model, num_worlds, self.substeps, num_threads=num_threads)
+        self._qpos_NQ = self.engine.data["qpos"]
+        self._qvel_NV = self.engine.data["qvel"]
+        self._ctrl_NA = self.engine.data["ctrl"]
+        self._qpos0_Q = torch.tensor(model.qpos0)
+        self._renderer: mujoco.Renderer | None = None
+
+    def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
+        """Noise as in Gymnasium's v5: qpos0 + U(−0.1, 0.1), velocity 0.1·N(0, 1)."""
+        self.engine.reset(mask_N)
+        num_qpos = self._qpos_NQ.shape[1]
+        qpos = self._qpos0_Q + 0.2 * rng.uniform(rng.fold_in(key_N, 0), num_qpos) - 0.1
+        qvel = 0.1 * rng.normal(rng.fold_in(key_N, 1), self._qvel_NV.shape[1])
+        mask_N1 = mask_N.unsqueeze(1)
+        self._qpos_NQ.copy_(torch.where(mask_N1, qpos, self._qpos_NQ))
+        self._qvel_NV.copy_(torch.where(mask_N1, qvel, self._qvel_NV))
+
+    def _simulate(self, action_NA: Tensor) -> None:
+        self._ctrl_NA.copy_(action_NA)
+        self.engine.step()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        own = {"task": self.task_ND.clone(), "diverged": self._diverged_N.clone()}
+        return own | {f"engine.{k}": v for k, v in self.engine.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.task_ND = state["task"].clone()
+        self._diverged_N = state["diverged"].clone()
+        prefix = "engine."
+        self.engine.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+
+    def render(self, world: int = 0) -> np.ndarray:
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self.engine.mjmodel, RENDER_HEIGHT, RENDER_WIDTH)
+        self._renderer.update_scene(self.engine.mjdata(world), camera="track")
+        return self._renderer.render()
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,325 @@
+"""Trials: K episodes on one hidden task, in N worlds at once.
+
+An agent's memory lives for a trial; physics resets at each of its episodes. Worlds reset in the same
+step in which their episode ends, so no step is spent on resetting.
+
+Shape legend: N worlds, D task parameters, K episodes per trial, O observation features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from quickstudy.envs import rng
+from quickstudy.envs.errors import require_positive
+from quickstudy.envs.family import Family
+from quickstudy.envs.registry import family_entry, make_family
+from quickstudy.envs.tasks import TaskSpace
+
+
+@dataclass(frozen=True)
+class TimeStep:
+    """What an agent may read at one step, for each world, plus the truth about what just ended.
+
+    Where an episode has just ended, `observation` is already the first of the new episode, while
+    `previous_action` and `previous_reward` are the last of the old one; across a trial's start they
+    are zero.
+    """
+
+    observation: Tensor
+    """`(N, O)` float32."""
+    previous_action: Tensor
+    """`(N, A)` float32 as applied, or `(N,)` int64."""
+    previous_reward: Tensor
+    """`(N,)` float32, unscaled; 0 at a trial's start (see `reward`)."""
+    episode_start: Tensor
+    """`(N,)` bool: True where `observation` is the first of an episode."""
+    trial_start: Tensor
+    """`(N,)` bool: True where `observation` is the first of a trial."""
+    reward: Tensor
+    """`(N,)` float32: what the last action earned, also where it ended a trial."""
+    terminated: Tensor
+    """`(N,)` bool: True where the last action ended its episode by the task's own rule."""
+    truncated: Tensor
+    """`(N,)` bool: True where the last action ended its episode by the time limit alone."""
+    final_observation: Tensor
+    """`(N, O)`: where an episode has just ended, its true last observation; else `observation`."""
+
+    @property
+    def trial_end(self) -> Tensor:
+        """`(N,)` bool: True where the last action ended a trial."""
+        return self.trial_start & (self.terminated | self.truncated)
+
+
+@dataclass(frozen=True)
+class TrialResults:
+    """Finished trials, in the order in which they finished."""
+
+    tasks: Tensor
+    """`(n, D)` float64."""
+    returns: Tensor
+    """`(n, K)` float64: the return of each episode."""
+    lengths: Tensor
+    """`(n, K)` int64: the steps of each episode."""
+    worlds: Tensor
+    """`(n,)` int64: the world each trial ran in."""
+
+
+class TaskSource(Protocol):
+    """Where the trials of a `TrialEnv` get their tasks."""
+
+    def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
+        """Tasks `(N, D)` for trial number `trial_N` of each world, whose task key is `key_N`."""
+
+
+@dataclass(frozen=True)
+class SampledTasks:
+    """Independent draws from a split: a pure function of the world's key and trial number."""
+
+    space: TaskSpace
+    split: str = "train"
+
+    def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
+        return self.space.sample(self.split, rng.fold_in(key_N, trial_N))
+
+
+@dataclass(frozen=True)
+class FixedTasks:
+    """World i always plays task i."""
+
+    task_ND: Tensor
+
+    def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
+        del key_N, trial_N  # unused
+        return self.task_ND
+
+
+class TrialEnv:
+    """N worlds of one family, each playing trial after trial."""
+
+    def __init__(
+        self,
+        family: str,
+        num_worlds: int,
+        *,
+        episode_length: int | None = None,
+        episodes_per_trial: int | None = None,
+        task_source: TaskSource | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """Build the worlds; `reset` starts them.
+
+        Args:
+            family: a registered name.
+            num_worlds: how many trials run side by side.
+            episode_length: steps per episode; the family's default if None.
+            episodes_per_trial: K; the family's default if None.
+            task_source: draws from the `train` split if None.
+            device: where the tensors live.
+
+        Raises:
+            ValueError: for an unknown family or device, or a count below 1.
+        """
+        entry = family_entry(family)
+        self.episode_length = entry.episode_length if episode_length is None else episode_length
+        self.episodes_per_trial = (
+            entry.episodes_per_trial if episodes_per_trial is None else episodes_per_trial
+        )
+        require_positive("episode_length", self.episode_length)
+        require_positive("episodes_per_trial", self.episodes_per_trial)
+        self.family: Family = make_family(family, num_worlds, device)
+        self.name = family
+        self.num_worlds = num_worlds
+        self.device = self.family.device
+        self.num_diverged = 0
+        """Steps that physics did not survive, since `reset`."""
+        self._source = task_source or SampledTasks(self.family.task_space)
+        self._finished: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._no_world = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
+        self._every_world = torch.ones(num_worlds, dtype=torch.bool, device=self.device)
+        self._blank_action = self._make_blank_action()
+
+    @property
+    def trial_length(self) -> int:
+        """Steps of a trial whose episodes all run to the time limit."""
+        return self.episode_length * self.episodes_per_trial
+
+    def reset(self, seed: int | Tensor) -> TimeStep:
+        """Start a new trial everywhere.
+
+        Args:
+            seed: an integer, or one int64 key per world `(N,)`; world i's trials are a pure function
+                of the seed and i (of its key alone, if keys are given).
+        """
+        if isinstance(seed, Tensor):
+            base_N = seed.to(self.device)
+            self._task_key_N = rng.fold_in(base_N, int(rng.Stream.TASK))
+            self._episode_key_N = rng.fold_in(base_N, int(rng.Stream.EPISODE))
+        else:
+            self._task_key_N = rng.world_keys(
+                seed, rng.Stream.TASK, self.num_worlds, self.device
+            )
+            self._episode_key_N = rng.world_keys(
+                seed, rng.Stream.EPISODE, self.num_worlds, self.device
+            )
+        shape = (self.num_worlds, self.episodes_per_trial)
+        counter = torch.zeros(self.num_worlds, dtype=torch.int64, device=self.device)
+        self._trial_N = counter  # trials begun before the present one
+        self._episode_N = counter.clone()  # episodes of the present trial that have ended
+        self._step_N = counter.clone()  # steps of the present episode
+        self._returns_NK = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        self._lengths_NK = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        self._finished.clear()
+        self.num_diverged = 0
+        self._start_episodes(self._every_world)
+        observation = self.family.observe()
+        zeros_N = torch.zeros(self.num_worlds, device=self.device)
+        return TimeStep(
+            observation=observation,
+            previous_action=self._blank_action,
+            previous_reward=zeros_N,
+            episode_start=self._every_world,
+            trial_start=self._every_world,
+            reward=zeros_N,
+            terminated=self._no_world,
+            truncated=self._no_world,
+            final_observation=observation,
+        )
+
+    def step(self, action: Tensor) -> TimeStep:
+        """Act once in every world.
+
+        Args:
+            action: `(N, A)` float in [−1, 1] (clipped to it), or `(N,)` int64.
+        """
+        outcome = self.family.step(action)
+        self._step_N = self._step_N + 1
+        truncated_N = (self._step_N >= self.episode_length) & ~outcome.terminated
+        ended_N = outcome.terminated | truncated_N
+        reward_N = outcome.reward
+        self._count(reward_N, outcome.diverged)
+        final_observation = self.family.observe()
+        if ended_N.any():
+            trial_end_N = self._end_episodes(ended_N)
+            observation = self.family.observe()
+        else:
+            trial_end_N, observation = self._no_world, final_observation
+        reward_N = reward_N.to(torch.float32)
+        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
+        return TimeStep(
+            observation=observation,
+            previous_action=_blank(applied, trial_end_N),
+            previous_reward=_blank(reward_N, trial_end_N),
+            episode_start=ended_N,
+            trial_start=trial_end_N,
+            reward=reward_N,
+            terminated=outcome.terminated,
+            truncated=truncated_N,
+            final_observation=final_observation,
+        )
+
+    @property
+    def tasks(self) -> Tensor:
+        """The hidden tasks `(N, D)` of the present trials."""
+        return self.family.task_ND
+
+    def finished(self) -> TrialResults:
+        """The trials that finished since the last call."""
+        if not self._finished:
+            empty_nK = self._returns_NK[:0]
+            return TrialResults(
+                self.tasks[:0], empty_nK, self._lengths_NK[:0], self._trial_N[:0]
+            )
+        columns = [torch.cat(column) for column in zip(*self._finished, strict=True)]
+        self._finished.clear()
+        return TrialResults(*columns)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that later steps depend on (take it after `finished`)."""
+        assert not self._finished, "call finished() first: its trials would be lost"
+        own = {
+            "task_key": self._task_key_N,
+            "episode_key": self._episode_key_N,
+            "trial": self._trial_N,
+            "episode": self._episode_N,
+            "step": self._step_N,
+            "returns": self._returns_NK,
+            "lengths": self._lengths_NK,
+            "num_diverged": torch.tensor(self.num_diverged),
+        }
+        family = {f"family.{k}": v for k, v in self.family.state_dict().items()}
+        return {k: v.clone() for k, v in own.items()} | family
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._task_key_N = state["task_key"].clone()
+        self._episode_key_N = state["episode_key"].clone()
+        self._trial_N = state["trial"].clone()
+        self._episode_N = state["episode"].clone()
+        self._step_N = state["step"].clone()
+        self._returns_NK = state["returns"].clone()
+        self._lengths_NK = state["lengths"].clone()
+        self.num_diverged = int(state["num_diverged"])
+        self._finished.clear()
+        prefix = "family."
+        self.family.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+
+    def close(self) -> None:
+        """Free what rendering opened."""
+        self.family.close()
+
+    def _count(self, reward_N: Tensor, diverged_N: Tensor) -> None:
+        """Add a step to the accounts of the present episodes."""
+        column_N1 = self._episode_N.unsqueeze(1)
+        self._returns_NK.scatter_add_(1, column_N1, reward_N.unsqueeze(1))
+        self._lengths_NK.scatter_add_(1, column_N1, torch.ones_like(column_N1))
+        if diverged_N.any():
+            self.num_diverged += int(diverged_N.sum())
+
+    def _end_episodes(self, ended_N: Tensor) -> Tensor:
+        """Move on to the next episode or trial; returns where a trial ended."""
+        trial_end_N = ended_N & (self._episode_N == self.episodes_per_trial - 1)
+        self._episode_N = torch.where(ended_N, self._episode_N + 1, self._episode_N)
+        self._step_N = self._step_N.masked_fill(ended_N, 0)
+        if trial_end_N.any():
+            self._end_trials(trial_end_N)
+        self._start_episodes(ended_N)
+        return trial_end_N
+
+    def _end_trials(self, trial_end_N: Tensor) -> None:
+        self._finished.append((
+            self.tasks[trial_end_N],
+            self._returns_NK[trial_end_N],
+            self._lengths_NK[trial_end_N],
+            torch.nonzero(trial_end_N)[:, 0],
+        ))
+        self._trial_N = self._trial_N + trial_end_N
+        self._episode_N = self._episode_N.masked_fill(trial_end_N, 0)
+        self._returns_NK = self._returns_NK.masked_fill(trial_end_N.unsqueeze(1), 0.0)
+        self._lengths_NK = self._lengths_NK.masked_fill(trial_end_N.unsqueeze(1), 0)
+
+    def _start_episodes(self, mask_N: Tensor) -> None:
+        """Reset physics; the task changes only with the trial, being a function of its number."""
+        task_ND = self._source.tasks(self._task_key_N, self._trial_N)
+        episode_key_N = rng.fold_in(
+            rng.fold_in(self._episode_key_N, self._trial_N), self._episode_N
+        )
+        self.family.reset(mask_N, task_ND, episode_key_N)
+
+    def _make_blank_action(self) -> Tensor:
+        space = self.family.action_space
+        if isinstance(space, spaces.Box):
+            return torch.zeros(self.num_worlds, int(np.prod(space.shape)), device=self.device)
+        return torch.zeros(self.num_worlds, dtype=torch.int64, device=self.device)
+
+
+def _blank(values: Tensor, mask_N: Tensor) -> Tensor:
+    """Zero where the mask is True, along the first axis."""
+    return values.masked_fill(mask_N.view(-1, *[1] * (values.ndim - 1)), 0)
