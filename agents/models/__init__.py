@@ -1,0 +1,11 @@
+"""Sequence models, one per file. A new one is a file here and a line in `MODELS`."""
+
+from quickstudy.agents.models.feedforward import FeedforwardConfig
+from quickstudy.agents.models.gru import GRUConfig
+
+ModelConfig = GRUConfig | FeedforwardConfig
+
+MODELS: dict[str, type[ModelConfig]] = {
+    "gru": GRUConfig,
+    "feedforward": FeedforwardConfig,
+}

@@ -1,0 +1,162 @@
+"""An agent: a token encoder, a memory and two heads.
+
+The memory reads, at each step, the observation and what the last action was and earned; the heads
+read the memory and the observation again (RNN+S of Beck et al. 2023). The value head sees the memory
+too.
+
+Shape legend: T time, B worlds, O observation features, F token features, M memory features.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn import functional
+
+from quickstudy.agents.distributions import Categorical, DiagonalGaussian, Distribution
+from quickstudy.agents.layers import Head, linear
+from quickstudy.agents.models import ModelConfig
+from quickstudy.agents.normalization import RunningMoments
+from quickstudy.agents.sequence_model import State
+from quickstudy.envs import rng
+
+
+class Percept(Protocol):
+    """The part of a time step (or of a rollout of them) that an agent reads."""
+
+    @property
+    def observation(self) -> Tensor: ...
+    @property
+    def previous_action(self) -> Tensor: ...
+    @property
+    def previous_reward(self) -> Tensor: ...
+    @property
+    def episode_start(self) -> Tensor: ...
+    @property
+    def trial_start(self) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What an agent is made of; everything else follows from the family."""
+
+    memory: ModelConfig
+    """The sequence model and its size."""
+    embedding_size: int = 64
+    """Features of the encoded token."""
+    head_size: int = 128
+    """Hidden units of the policy and value heads."""
+    initial_std: float = 0.6
+    """Standard deviation of a Gaussian policy at the start, in units of the action box."""
+    sees_history: bool = True
+    """Whether the token holds the last action and reward (False: a non-adaptive agent)."""
+    sees_task: bool = False
+    """Whether the hidden task is appended to the observation (True: the oracle)."""
+
+
+@dataclass(frozen=True)
+class AgentOutput:
+    """What the heads say."""
+
+    policy: Distribution
+    value: Tensor
+    """Value of the present step, `(...)`, in units of the scaled reward."""
+
+
+class Agent(nn.Module):
+    """Acts step by step (`step`) and is trained on whole sequences (`scan`)."""
+
+    log_std_A: Tensor
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        observation_size: int,
+        action_space: spaces.Box | spaces.Discrete,
+        seed: int,
+    ) -> None:
+        """Build the agent with weights drawn from `seed`.
+
+        Args:
+            config: the parts.
+            observation_size: O, with the task's parameters where the agent sees them.
+            action_space: a box gives a Gaussian policy, a discrete space a categorical one.
+            seed: of the initial weights.
+        """
+        super().__init__()
+        generator = rng.generator(seed, rng.Stream.WEIGHTS)
+        self.config = config
+        self.continuous = isinstance(action_space, spaces.Box)
+        self.action_size = _action_size(action_space)
+        self.moments = RunningMoments(observation_size + 1)
+        history_size = self.action_size + 3 if config.sees_history else 0
+        token_size = observation_size + history_size
+        self.embedding = linear(token_size, config.embedding_size, generator)
+        self.memory = config.memory.build(config.embedding_size, generator)
+        head_inputs = self.memory.output_size + observation_size
+        self.policy_head = Head(
+            head_inputs, config.head_size, self.action_size, generator, gain=0.01
+        )
+        self.value_head = Head(head_inputs, config.head_size, 1, generator, gain=1.0)
+        if self.continuous:
+            initial = torch.full((self.action_size,), math.log(config.initial_std))
+            self.log_std_A = nn.Parameter(initial)
+
+    @property
+    def noise_size(self) -> int:
+        """Random numbers per action."""
+        return self.action_size if self.continuous else 1
+
+    def noise(self, key: Tensor) -> Tensor:
+        """Noise for `sample`, `(..., noise_size)` float32: normal or uniform, by the policy's kind."""
+        draw = rng.normal if self.continuous else rng.uniform
+        return draw(key, self.noise_size).to(torch.float32)
+
+    def token(self, percept: Percept) -> Tensor:
+        """The normalised input `(..., F)`; its first O features are the observation."""
+        rows = torch.cat([percept.observation, percept.previous_reward.unsqueeze(-1)], dim=-1)
+        normalized = self.moments.normalize(rows)
+        if not self.config.sees_history:
+            return normalized[..., :-1]
+        known = (~percept.trial_start).to(torch.float32).unsqueeze(-1)
+        observation, reward = normalized[..., :-1], normalized[..., -1:] * known
+        action = self._action_features(percept.previous_action) * known
+        start = percept.episode_start.to(torch.float32).unsqueeze(-1)
+        return torch.cat([observation, action, reward, start, known], dim=-1)
+
+    def step(self, percept: Percept, state: State) -> tuple[AgentOutput, State]:
+        """Read one time step `(B, ...)`; memory is blank where a trial starts."""
+        token_BF = self.token(percept)
+        embedded = torch.tanh(self.embedding(token_BF))
+        memory_BM, state = self.memory.step(embedded, percept.trial_start, state)
+        return self._heads(memory_BM, token_BF), state
+
+    def scan(self, token_TBF: Tensor, trial_start_TB: Tensor, state: State) -> AgentOutput:
+        """Read T time steps whose tokens are at hand: equal to T `step`s."""
+        embedded = torch.tanh(self.embedding(token_TBF))
+        memory_TBM, _ = self.memory.scan(embedded, trial_start_TB, state)
+        return self._heads(memory_TBM, token_TBF)
+
+    def _heads(self, memory: Tensor, token: Tensor) -> AgentOutput:
+        observation = token[..., : len(self.moments.mean_F) - 1]
+        features = torch.cat([memory, observation], dim=-1)
+        parameters = self.policy_head(features)
+        policy: Distribution = (
+            DiagonalGaussian(parameters, self.log_std_A)
+            if self.continuous
+            else Categorical(parameters)
+        )
+        return AgentOutput(policy, self.value_head(features).squeeze(-1))
+
+    def _action_features(self, action: Tensor) -> Tensor:
+        if self.continuous:
+            return action
+        return functional.one_hot(action, self.action_size).to(torch.float32)
+
+
+def _action_size(space: spaces.Box | spaces.Discrete) -> int:
+    return int(np.prod(space.shape)) if isinstance(space, spaces.Box) else int(space.n)

@@ -1,0 +1,156 @@
+"""The learner: epochs of minibatches of whole worlds, for any memory and any objective.
+
+Shape legend: T time, B worlds, F token features.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.agents.agent import Agent, AgentOutput
+from quickstudy.agents.normalization import RewardScaler
+from quickstudy.agents.objectives.objective import Batch, Loss, Objective
+from quickstudy.agents.rollout import Rollout
+from quickstudy.envs import rng
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How rollouts become gradient steps."""
+
+    learning_rate: float = 5e-4
+    """Adam's step size."""
+    epochs: int = 4
+    """Passes over each rollout, at most."""
+    minibatch_frames: int = 12_800
+    """Frames per gradient step, in whole worlds."""
+    max_gradient_norm: float = 0.5
+    """Gradients are scaled down to this norm."""
+    stop_divergence: float = 0.03
+    """Mean KL divergence (nats) from the acting policy after which no further epoch is begun."""
+
+
+class Learner:
+    """Owns the optimiser, the reward scale and the minibatch order."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        objective: Objective,
+        config: LearnerConfig,
+        *,
+        num_worlds: int,
+        discount: float,
+        seed: int,
+    ) -> None:
+        self.agent = agent
+        self.objective = objective
+        self.config = config
+        self.optimizer = torch.optim.Adam(agent.parameters(), config.learning_rate, eps=1e-5)
+        self.reward_scaler = RewardScaler(num_worlds, discount)
+        self._order_key = rng.root_key(seed, rng.Stream.MINIBATCH)
+        self._num_updates = 0
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Learn from a rollout; returns metrics averaged over the gradient steps.
+
+        The normaliser's statistics move only afterwards, so that the policy being improved is, in
+        the first step, exactly the policy that acted.
+
+        Raises:
+            FloatingPointError: if a gradient is not finite; no step has then been taken with it.
+        """
+        token_TBF, targets = self._prepare(rollout)
+        sums: dict[str, float] = {}
+        num_steps = 0
+        for epoch in range(self.config.epochs):
+            divergences = []
+            for worlds in self._minibatches(rollout, epoch):
+                metrics = self._gradient_step(rollout, token_TBF, targets, worlds)
+                divergences.append(metrics["kl"])
+                num_steps += 1
+                for name, metric in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + metric
+            if sum(divergences) / len(divergences) > self.config.stop_divergence:
+                break
+        self._num_updates += 1
+        self._update_moments(rollout)
+        means = {name: total / num_steps for name, total in sums.items()}
+        explained = _explained_variance(rollout.value, targets["return"])
+        return means | {"explained_variance": explained, "gradient_steps": float(num_steps)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the agent's own parameters."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective.state_dict(),
+            "reward_scaler": self.reward_scaler.state_dict(),
+            "num_updates": self._num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.load_state_dict(state["objective"])
+        self.reward_scaler.load_state_dict(state["reward_scaler"])
+        self._num_updates = state["num_updates"]
+
+    @torch.no_grad()
+    def _prepare(self, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
+        self.reward_scaler.update(rollout.reward, rollout.trial_start)
+        scaled_TB = self.reward_scaler.scale(rollout.reward)
+        return self.agent.token(rollout), self.objective.targets(rollout, scaled_TB)
+
+    def _minibatches(self, rollout: Rollout, epoch: int) -> Iterator[Tensor]:
+        """Index tensors of worlds, in an order drawn for this epoch."""
+        num_steps, num_worlds = rollout.reward.shape
+        size = max(1, round(self.config.minibatch_frames / num_steps))
+        key = rng.fold_in(rng.fold_in(self._order_key, self._num_updates), epoch)
+        order = rng.permutation(key, num_worlds)
+        return iter(order.chunk(max(1, round(num_worlds / size))))
+
+    def _gradient_step(
+        self, rollout: Rollout, token_TBF: Tensor, targets: dict[str, Tensor], worlds: Tensor
+    ) -> dict[str, float]:
+        batch = Batch(
+            action=rollout.action[:, worlds],
+            log_prob=rollout.log_prob[:, worlds],
+            targets={name: target[:, worlds] for name, target in targets.items()},
+        )
+        first_state = tuple(rows[worlds] for rows in rollout.first_state)
+        output = self.agent.scan(token_TBF[:, worlds], rollout.trial_start[:, worlds], first_state)
+        loss = self.objective.loss(batch, output)
+        norm = self._descend(loss)
+        metrics = {name: float(metric) for name, metric in loss.metrics.items()}
+        return metrics | {"kl": _divergence(batch, output), "gradient_norm": norm}
+
+    def _descend(self, loss: Loss) -> float:
+        self.optimizer.zero_grad()
+        loss.total.backward()
+        norm = nn.utils.clip_grad_norm_(self.agent.parameters(), self.config.max_gradient_norm)
+        if not norm.isfinite():
+            raise FloatingPointError(
+                f"The gradient of update {self._num_updates} is not finite (loss "
+                f"{float(loss.total)}); the last checkpoint is unharmed."
+            )
+        self.optimizer.step()
+        return float(norm)
+
+    def _update_moments(self, rollout: Rollout) -> None:
+        seen = torch.cat([rollout.observation, rollout.previous_reward.unsqueeze(-1)], dim=-1)
+        self.agent.moments.update(seen)
+
+
+@torch.no_grad()
+def _divergence(batch: Batch, output: AgentOutput) -> float:
+    """Estimate of KL(acting policy ‖ present policy) that is never negative (Schulman 2020, k3)."""
+    log_ratio_TB = output.policy.log_prob(batch.action) - batch.log_prob
+    return float((log_ratio_TB.exp() - 1.0 - log_ratio_TB).mean())
+
+
+def _explained_variance(value_TB: Tensor, return_TB: Tensor) -> float:
+    """1 − Var(return − value) / Var(return): 1 is a perfect value head, 0 a constant one."""
+    return float(1.0 - (return_TB - value_TB).var() / (return_TB.var() + 1e-8))

@@ -1,0 +1,46 @@
+"""The contract of a learning objective.
+
+An objective turns a rollout into targets, and targets with fresh outputs into a loss. It is a module
+so that a learned one can have parameters; the hand-written ones have none.
+
+Shape legend: T time, B worlds.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from quickstudy.agents.agent import AgentOutput
+from quickstudy.agents.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some worlds of a rollout, for one gradient step; every tensor is `(T, B, ...)`."""
+
+    action: Tensor
+    log_prob: Tensor
+    targets: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What to minimise, and what to log."""
+
+    total: Tensor
+    """Scalar."""
+    metrics: dict[str, Tensor]
+    """Scalars without gradient."""
+
+
+class Objective(nn.Module, ABC):
+    """How an agent learns from a rollout."""
+
+    @abstractmethod
+    def targets(self, rollout: Rollout, scaled_reward_TB: Tensor) -> dict[str, Tensor]:
+        """Tensors `(T, B)` computed once per rollout, without gradient."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, output: AgentOutput) -> Loss:
+        """The loss of a minibatch under the agent's present parameters."""
