@@ -123,9 +123,11 @@ class Learner:
         first_state = tuple(rows[worlds] for rows in rollout.first_state)
         output = self.agent.scan(token_TBF[:, worlds], rollout.trial_start[:, worlds], first_state)
         loss = self.objective.loss(batch, output)
+        # Before the step, which changes a Gaussian policy's `log_std_A` in place.
+        divergence = _divergence(batch, output)
         norm = self._descend(loss)
         metrics = {name: float(metric) for name, metric in loss.metrics.items()}
-        return metrics | {"kl": _divergence(batch, output), "gradient_norm": norm}
+        return metrics | {"kl": divergence, "gradient_norm": norm}
 
     def _descend(self, loss: Loss) -> float:
         self.optimizer.zero_grad()
@@ -134,7 +136,7 @@ class Learner:
         if not norm.isfinite():
             raise FloatingPointError(
                 f"The gradient of update {self._num_updates} is not finite (loss "
-                f"{float(loss.total)}); the last checkpoint is unharmed."
+                f"{loss.total.item()}); the last checkpoint is unharmed."
             )
         self.optimizer.step()
         return float(norm)

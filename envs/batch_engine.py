@@ -21,6 +21,11 @@ _BAD_STATE = [
     int(mujoco.mjtWarning.mjWARN_BADQACC),
 ]
 
+# Diverged worlds are counted; MuJoCo would also log each in the working directory.
+_log_config = mujoco.MjLogConfig.get()
+_log_config.logto_file = False
+_log_config.set()
+
 
 def load_model(file: str | Path) -> mujoco.MjModel:
     """Compile an MJCF file; a bare name is one of the package's assets.
@@ -36,7 +41,10 @@ def load_model(file: str | Path) -> mujoco.MjModel:
 
 
 class LiveFields(Mapping[str, Tensor]):
-    """Named zero-copy tensors over the engine's arrays, bound on first use."""
+    """Named zero-copy tensors over the engine's arrays, bound on first use.
+
+    A derived field (xpos, …) is zero until the first engine call after it was bound.
+    """
 
     def __init__(self, bind: Callable[[str], np.ndarray]) -> None:
         self._bind = bind

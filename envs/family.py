@@ -25,7 +25,7 @@ class Outcome:
     terminated: Tensor
     """`(N,)` bool: True where the step ended the episode by the task's own rule or by divergence."""
     diverged: Tensor
-    """`(N,)` bool: True where physics left the finite numbers; the step's reward is 0 there."""
+    """`(N,)` bool: True where physics or reward left the finite numbers; the reward is 0 there."""
 
     @property
     def reward(self) -> Tensor:
@@ -95,17 +95,24 @@ class Family(ABC):
             # Every box here is [-1, 1]; a contract test holds families to that.
             action = action.clamp(-1.0, 1.0)
         outcome = self._advance(action)
-        self._diverged_N = outcome.diverged
+        # Physics may survive a NaN action; the reward does not.
+        diverged_N = outcome.diverged | ~outcome.reward.isfinite()
+        self._diverged_N = diverged_N
         return Outcome(
-            {name: term.masked_fill(outcome.diverged, 0.0)
+            {name: term.masked_fill(diverged_N, 0.0)
              for name, term in outcome.reward_terms.items()},
-            outcome.terminated | outcome.diverged,
-            outcome.diverged,
+            outcome.terminated | diverged_N,
+            diverged_N,
         )
 
     def observe(self) -> Tensor:
         """The observation, float32 `(N, O)`; zeros where the last step diverged."""
         return self._observe().to(torch.float32).masked_fill(self._diverged_N.unsqueeze(1), 0.0)
+
+    def expert_action(self, belief_ND: Tensor) -> Tensor | None:
+        """The best action if `belief_ND` `(N, D)` were the tasks, or None where nobody wrote one."""
+        del belief_ND  # unused
+        return None
 
     def close(self) -> None:
         """Free what `render` opened."""

@@ -53,7 +53,7 @@ def family_entry(name: str) -> FamilyEntry:
     Raises:
         ValueError: for an unknown name; it lists the families and suggests the nearest.
     """
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise unknown("family", name, FAMILIES)
     return FAMILIES[name]
 

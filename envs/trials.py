@@ -44,7 +44,7 @@ class TimeStep:
     reward: Tensor
     """`(N,)` float32: what the last action earned, also where it ended a trial."""
     terminated: Tensor
-    """`(N,)` bool: True where the last action ended its episode by the task's own rule."""
+    """`(N,)` bool: True where the last action ended its episode by the task's rule or diverged."""
     truncated: Tensor
     """`(N,)` bool: True where the last action ended its episode by the time limit alone."""
     final_observation: Tensor
@@ -84,6 +84,9 @@ class SampledTasks:
     space: TaskSpace
     split: str = "train"
 
+    def __post_init__(self) -> None:
+        self.space.check_split(self.split)
+
     def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
         return self.space.sample(self.split, rng.fold_in(key_N, trial_N))
 
@@ -110,6 +113,7 @@ class TrialEnv:
         episode_length: int | None = None,
         episodes_per_trial: int | None = None,
         task_source: TaskSource | None = None,
+        reveal_task: bool = False,
         device: str = "cpu",
     ) -> None:
         """Build the worlds; `reset` starts them.
@@ -120,6 +124,7 @@ class TrialEnv:
             episode_length: steps per episode; the family's default if None.
             episodes_per_trial: K; the family's default if None.
             task_source: draws from the `train` split if None.
+            reveal_task: append the hidden task to the observation (for the oracle).
             device: where the tensors live.
 
         Raises:
@@ -134,6 +139,7 @@ class TrialEnv:
         require_positive("episodes_per_trial", self.episodes_per_trial)
         self.family: Family = make_family(family, num_worlds, device)
         self.name = family
+        self.reveal_task = reveal_task
         self.num_worlds = num_worlds
         self.device = self.family.device
         self.num_diverged = 0
@@ -142,12 +148,19 @@ class TrialEnv:
         self._finished: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._no_world = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._every_world = torch.ones(num_worlds, dtype=torch.bool, device=self.device)
-        self._blank_action = self._make_blank_action()
+        self.blank_action = self._make_blank_action()
+        """The zero action of every world."""
 
     @property
     def trial_length(self) -> int:
         """Steps of a trial whose episodes all run to the time limit."""
         return self.episode_length * self.episodes_per_trial
+
+    @property
+    def observation_size(self) -> int:
+        """O: features of an observation, the revealed task included."""
+        size = self.family.observation_space.shape[0]
+        return size + self.family.task_space.dim if self.reveal_task else size
 
     def reset(self, seed: int | Tensor) -> TimeStep:
         """Start a new trial everywhere.
@@ -155,7 +168,11 @@ class TrialEnv:
         Args:
             seed: an integer, or one int64 key per world `(N,)`; world i's trials are a pure function
                 of the seed and i (of its key alone, if keys are given).
+
+        Raises:
+            ValueError: if `seed` is neither.
         """
+        self._require_seed(seed)
         if isinstance(seed, Tensor):
             base_N = seed.to(self.device)
             self._task_key_N = rng.fold_in(base_N, int(rng.Stream.TASK))
@@ -177,11 +194,11 @@ class TrialEnv:
         self._finished.clear()
         self.num_diverged = 0
         self._start_episodes(self._every_world)
-        observation = self.family.observe()
+        observation = self._observe()
         zeros_N = torch.zeros(self.num_worlds, device=self.device)
         return TimeStep(
             observation=observation,
-            previous_action=self._blank_action,
+            previous_action=self.blank_action,
             previous_reward=zeros_N,
             episode_start=self._every_world,
             trial_start=self._every_world,
@@ -203,14 +220,14 @@ class TrialEnv:
         ended_N = outcome.terminated | truncated_N
         reward_N = outcome.reward
         self._count(reward_N, outcome.diverged)
-        final_observation = self.family.observe()
+        final_observation = self._observe()
         if ended_N.any():
             trial_end_N = self._end_episodes(ended_N)
-            observation = self.family.observe()
+            observation = self._observe()
         else:
             trial_end_N, observation = self._no_world, final_observation
         reward_N = reward_N.to(torch.float32)
-        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
+        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0).nan_to_num()
         return TimeStep(
             observation=observation,
             previous_action=_blank(applied, trial_end_N),
@@ -274,6 +291,21 @@ class TrialEnv:
     def close(self) -> None:
         """Free what rendering opened."""
         self.family.close()
+
+    def _observe(self) -> Tensor:
+        observation = self.family.observe()
+        if not self.reveal_task:
+            return observation
+        return torch.cat([observation, self.tasks.to(torch.float32)], dim=1)
+
+    def _require_seed(self, seed: object) -> None:
+        if isinstance(seed, Tensor):
+            valid = seed.dtype == torch.int64 and seed.shape == (self.num_worlds,)
+        else:
+            valid = isinstance(seed, int) and not isinstance(seed, bool)
+        if not valid:
+            shape = (self.num_worlds,)
+            raise ValueError(f"seed must be an integer or int64 keys {shape}, got {seed!r}.")
 
     def _count(self, reward_N: Tensor, diverged_N: Tensor) -> None:
         """Add a step to the accounts of the present episodes."""

@@ -27,7 +27,7 @@ class Point(Family):
         self._position_N2 = torch.zeros(num_worlds, 2, dtype=torch.float64, device=self.device)
 
     @abstractmethod
-    def _goal(self) -> Tensor:
+    def _goal(self, task_ND: Tensor) -> Tensor:
         """Goals `(N, 2)` in metres."""
 
     @abstractmethod
@@ -40,12 +40,17 @@ class Point(Family):
 
     def _advance(self, action: Tensor) -> Outcome:
         self._position_N2 = self._position_N2 + STEP_SIZE * action
-        distance_N = torch.linalg.vector_norm(self._position_N2 - self._goal(), dim=1)
+        distance_N = torch.linalg.vector_norm(self._position_N2 - self._goal(self.task_ND), dim=1)
         never = torch.zeros_like(distance_N, dtype=torch.bool)
         return Outcome(self._reward(distance_N), never, ~distance_N.isfinite())
 
     def _observe(self) -> Tensor:
         return self._position_N2
+
+    def expert_action(self, belief_ND: Tensor) -> Tensor:
+        """Straight to the believed goal, then stay."""
+        away_N2 = self._goal(belief_ND) - self._position_N2
+        return (away_N2 / STEP_SIZE).clamp(-1.0, 1.0).to(torch.float32)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"task": self.task_ND.clone(), "position": self._position_N2.clone()}
@@ -58,7 +63,7 @@ class Point(Family):
         """The plane from above, 3.6 m wide: goal green, point blue, origin grey."""
         picture = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 245, np.uint8)
         _draw_disc(picture, np.zeros(2), 0.03, (170, 170, 170))
-        _draw_disc(picture, self._goal()[world].cpu().numpy(), 0.2, (150, 210, 150))
+        _draw_disc(picture, self._goal(self.task_ND)[world].cpu().numpy(), 0.2, (150, 210, 150))
         _draw_disc(picture, self._position_N2[world].cpu().numpy(), 0.07, (40, 90, 170))
         return picture
 

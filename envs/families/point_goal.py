@@ -47,8 +47,8 @@ class PointGoal(Point):
         ood=((1.0, 1.5), (-1.0, 1.0)),
     )
 
-    def _goal(self) -> Tensor:
-        return self.task_ND
+    def _goal(self, task_ND: Tensor) -> Tensor:
+        return task_ND
 
     def _reward(self, distance_N: Tensor) -> dict[str, Tensor]:
         return {"distance": -distance_N}

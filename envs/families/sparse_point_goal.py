@@ -54,8 +54,8 @@ class SparsePointGoal(Point):
         Parameter("angle", 0.0, math.pi, "rad"), ood=((math.pi, 2.0 * math.pi),)
     )
 
-    def _goal(self) -> Tensor:
-        angle_N = self.task_ND[:, 0]
+    def _goal(self, task_ND: Tensor) -> Tensor:
+        angle_N = task_ND[:, 0]
         return torch.stack([angle_N.cos(), angle_N.sin()], dim=1)
 
     def _reward(self, distance_N: Tensor) -> dict[str, Tensor]:

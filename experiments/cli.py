@@ -1,0 +1,191 @@
+"""The command line: `quickstudy list | train | eval | play | bench | anchors | doctor`.
+
+Heavy imports happen inside the commands, so that `--help` and mistyped options answer at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from quickstudy.envs.errors import unknown
+from quickstudy.envs.registry import FAMILIES
+from quickstudy.experiments.config import TrainConfig
+from quickstudy.experiments.console import make_console
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the task families and the agents."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.listing import agents_table, families_table
+
+        console = make_console()
+        console.print(families_table())
+        console.print(agents_table())
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an agent on a family of tasks, or go on with a run by --resume."""
+
+    family: tyro.conf.Positional[str | None] = None
+    """The task family; `quickstudy list` shows them."""
+    resume: Path | None = None
+    """Go on with the run in this folder, bit for bit; takes no other option."""
+    run_dir: Path | None = None
+    """Where to keep the run; None: runs/<family>-<agent>-s<seed>-<time>."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+
+    def __call__(self) -> None:
+        from quickstudy.experiments import train
+
+        if self.resume is not None:
+            if self != Train(resume=self.resume):
+                raise ValueError("--resume goes on with a run as it was begun: give nothing else.")
+            train.resume(self.resume, make_console())
+            return
+        if self.family is None:
+            raise ValueError(f"Which family? Options: {', '.join(FAMILIES)}.")
+        train.train(replace(self.config, family=self.family), self.run_dir, make_console())
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play trained agents on held-out tasks: return of episode 1 … K, beside the anchors."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; several that differ only in their seed are evaluated together."""
+    split: str = "test"
+    """Which tasks: train, test or ood."""
+    tasks: int = 128
+    """How many tasks; each is played for exactly one trial."""
+    seed: int = 0
+    """Decides the list of tasks, physics noise and sampled actions."""
+    episodes: int | None = None
+    """Episodes per trial; None: as in training."""
+    sampled: bool = False
+    """Sample actions instead of taking the most likely."""
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, or best (by the return of training trials)."""
+    json: Path | None = None
+    """Write returns, intervals and anchors to this file."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.evaluate_runs import evaluate_runs
+        from quickstudy.experiments.report import EvalConfig
+
+        config = EvalConfig(self.split, self.tasks, self.seed, self.episodes, self.sampled)
+        report = evaluate_runs(self.runs, config, self.checkpoint)
+        make_console().print(report.table())
+        if self.json is not None:
+            self.json.write_text(json.dumps(report.to_dict(), indent=1))
+
+
+@dataclass(frozen=True)
+class Play:
+    """Watch a policy play single trials: zero, random, expert, or a trained agent."""
+
+    family: tyro.conf.Positional[str]
+    """The task family."""
+    agent: str = "random"
+    """zero, random, expert (where the family has a scripted one), or a run folder."""
+    split: str = "train"
+    """Where the tasks come from."""
+    tasks: int = 4
+    """How many tasks."""
+    task: tuple[float, ...] = ()
+    """One task of your own instead, parameter by parameter."""
+    seed: int = 0
+    """Decides tasks, physics noise and random actions."""
+    video: Path | None = None
+    """Film the trials into this MP4."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments import play
+
+        player = play.make_player(self.family, self.agent, self.seed)
+        tasks = play.choose_tasks(self.family, self.split, self.tasks, self.seed, self.task)
+        make_console().print(play.play(self.family, player, tasks, self.seed))
+        if self.video is not None:
+            play.film_player(self.family, player, tasks, self.seed, self.video)
+
+
+@dataclass(frozen=True)
+class MeasureAnchors:
+    """Measure what zero, random, non-adaptive and oracle policies earn on a family."""
+
+    family: tyro.conf.Positional[str]
+    """The task family."""
+    oracle: Path | None = None
+    """A run of `quickstudy train FAMILY --agent oracle`; not needed where an expert is scripted."""
+    episode_length: int | None = None
+    """Steps per episode; None: the family's default."""
+    tasks: int = 1000
+    """Test tasks, one episode each."""
+    seed: int = 0
+    """Decides tasks, physics noise and random actions."""
+    write: bool = False
+    """Store the anchors in the package."""
+
+    def __call__(self) -> None:
+        from quickstudy.envs.anchors import store_anchors
+        from quickstudy.experiments.anchors import measure_anchors
+
+        anchors = measure_anchors(
+            self.family,
+            episode_length=self.episode_length,
+            oracle_run=self.oracle,
+            num_tasks=self.tasks,
+            seed=self.seed,
+        )
+        console = make_console()
+        for name, anchor in anchors.named.items():
+            interval = f"{anchor.mean:.1f} [{anchor.low:.1f}, {anchor.high:.1f}]"
+            console.print(f"{name:>13}: {interval}  ({anchor.policy})", markup=False)
+        if self.write:
+            store_anchors(anchors)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is installed and what is missing, with the command that fixes it."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.doctor import examine, table
+
+        make_console().print(table(examine()))
+
+
+Command = List | Train | Eval | Play | MeasureAnchors | Doctor
+
+COMMANDS: dict[str, Callable[..., Command]] = {
+    "list": List,
+    "train": Train,
+    "eval": Eval,
+    "play": Play,
+    "anchors": MeasureAnchors,
+    "doctor": Doctor,
+}
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on stderr and exit code 2."""
+    first = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if not first.startswith("-") and first not in COMMANDS:
+        _fail(unknown("command", first, COMMANDS))
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="quickstudy")
+    try:
+        command()
+    except (ValueError, FileNotFoundError) as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    sys.stderr.write(f"quickstudy: {error}\n")
+    raise SystemExit(2)

@@ -1,0 +1,136 @@
+"""What defines a training run, and the checks made before anything is built."""
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any
+
+import tyro
+
+from quickstudy.agents.learner import LearnerConfig
+from quickstudy.agents.objectives.ppo import PPOConfig
+from quickstudy.agents.registry import agent_config
+from quickstudy.envs.errors import require_positive, unknown
+from quickstudy.envs.registry import DEVICES, family_entry
+
+FRAMES_PER_UPDATE = 51_200
+"""Frames of a rollout unless `worlds` says otherwise: 128 half-cheetahs × trials of 2 × 200 steps."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. The defaults are the same for every family."""
+
+    family: Annotated[str, tyro.conf.Suppress] = ""
+    """The task family."""
+    agent: str = "rl2"
+    """Which agent: rl2 (GRU memory), markov (no history), oracle (is told the task)."""
+    frames: int = 2_500_000
+    """Environment steps to train for, over all worlds (rounded up to whole rollouts)."""
+    worlds: int | None = None
+    """Worlds side by side; None: as many whole trials as fit into 51 200 frames."""
+    seed: int = 0
+    """Decides weights, tasks, physics noise, actions and minibatches."""
+    device: str = "auto"
+    """Where to run: auto or cpu."""
+    episode_length: int | None = None
+    """Steps per episode; None: the family's default."""
+    episodes_per_trial: int | None = None
+    """Episodes per trial (K); None: the family's default."""
+    open_ended: bool = False
+    """What a trial's end means: False, a known horizon (nothing follows, value 0); True, an
+    arbitrary cut (bootstrap from the final observation)."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The objective."""
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    """The optimiser."""
+    checkpoint_interval: int = 10
+    """Updates between checkpoints."""
+    eval_interval: int = 10
+    """Updates between evaluations on the test split (shown, never used to choose anything)."""
+    eval_tasks: int = 32
+    """Tasks of those evaluations."""
+
+    @property
+    def trial_length(self) -> int:
+        """Steps of a whole trial (of a resolved configuration)."""
+        assert self.episode_length is not None
+        assert self.episodes_per_trial is not None
+        return self.episode_length * self.episodes_per_trial
+
+    @property
+    def frames_per_update(self) -> int:
+        """Frames of one rollout (of a resolved configuration)."""
+        assert self.worlds is not None
+        return self.worlds * self.trial_length
+
+    @property
+    def num_updates(self) -> int:
+        """Updates that `frames` takes (of a resolved configuration)."""
+        return math.ceil(self.frames / self.frames_per_update)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "TrainConfig":
+        """The inverse of `to_dict`."""
+        nested = {"ppo": PPOConfig(**record["ppo"]), "learner": LearnerConfig(**record["learner"])}
+        return cls(**(record | nested))
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """Fill in the family's defaults and refuse what cannot be run, before anything is built.
+
+    Raises:
+        ValueError: naming the value, the options and the nearest match.
+    """
+    entry = family_entry(config.family)
+    agent_config(config.agent)
+    _require_counts(config)
+    config = replace(
+        config,
+        device=resolve_device(config.device),
+        episode_length=_default(config.episode_length, entry.episode_length),
+        episodes_per_trial=_default(config.episodes_per_trial, entry.episodes_per_trial),
+    )
+    if config.frames < config.trial_length:
+        raise ValueError(
+            f"frames {config.frames} is less than one trial: {config.episodes_per_trial} episodes "
+            f"of {config.episode_length} steps take {config.trial_length} frames."
+        )
+    whole_trials = min(FRAMES_PER_UPDATE, config.frames) // config.trial_length
+    return replace(config, worlds=_default(config.worlds, max(1, whole_trials)))
+
+
+def resolve_device(device: str) -> str:
+    """The device that `auto` means here; refuses one that is not there."""
+    options = ("auto", *DEVICES)
+    if device not in options:
+        raise unknown("device", device, options)
+    return "cpu" if device == "auto" else device
+
+
+def _default(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _require_counts(config: TrainConfig) -> None:
+    for name in ("frames", "checkpoint_interval", "eval_interval", "eval_tasks"):
+        require_positive(name, getattr(config, name))
+    for name in ("worlds", "episode_length", "episodes_per_trial"):
+        if getattr(config, name) is not None:
+            require_positive(name, getattr(config, name))
+    for name in ("epochs", "minibatch_frames"):
+        require_positive(f"learner.{name}", getattr(config.learner, name))
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int):
+        raise ValueError(f"seed must be an integer, got {config.seed!r}.")
+    _require_range("learner.learning_rate", config.learner.learning_rate, 0.0, math.inf)
+    _require_range("ppo.discount", config.ppo.discount, 0.0, 1.0)
+    _require_range("ppo.trace", config.ppo.trace, 0.0, 1.0)
+    _require_range("ppo.clip", config.ppo.clip, 0.0, math.inf)
+
+
+def _require_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value!r}.")

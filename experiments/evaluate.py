@@ -1,0 +1,73 @@
+"""Evaluation: exactly the asked tasks, exactly K episodes of each.
+
+Shape legend: N tasks, D task parameters, K episodes per trial.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstudy.envs.trials import FixedTasks, TrialEnv
+from quickstudy.experiments.policies import Policy
+
+MAX_WORLDS = 1024
+"""Tasks evaluated side by side; more are done in turn."""
+
+
+def evaluate(
+    policy: Policy,
+    family: str,
+    task_ND: Tensor,
+    *,
+    episode_length: int | None = None,
+    episodes_per_trial: int | None = None,
+    reveal_task: bool = False,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Play one trial on each task; returns are unscaled.
+
+    Every world plays one trial and no other is counted, so short episodes cannot crowd out long
+    ones. Task i's physics noise depends on the seed and i alone.
+
+    Args:
+        policy: whoever acts.
+        family: a registered name.
+        task_ND: the tasks, `(N, D)`.
+        episode_length: steps per episode; the family's default if None.
+        episodes_per_trial: K; the family's default if None.
+        reveal_task: append the task to the observation.
+        seed: of physics noise.
+
+    Returns:
+        The return of each episode, `(N, K)`.
+    """
+    parts = []
+    for start in range(0, len(task_ND), MAX_WORLDS):
+        part_ND = task_ND[start : start + MAX_WORLDS]
+        env = TrialEnv(
+            family,
+            len(part_ND),
+            episode_length=episode_length,
+            episodes_per_trial=episodes_per_trial,
+            task_source=FixedTasks(part_ND),
+            reveal_task=reveal_task,
+        )
+        parts.append(_play_one_trial(policy, env, seed + start))
+    return torch.cat(parts).numpy()
+
+
+def _play_one_trial(policy: Policy, env: TrialEnv, seed: int) -> Tensor:
+    """Step until every world has finished its first trial; `(N, K)`."""
+    time_step = env.reset(seed)
+    policy.begin(env)
+    returns_NK = torch.zeros(env.num_worlds, env.episodes_per_trial, dtype=torch.float64)
+    waiting = torch.ones(env.num_worlds, dtype=torch.bool)
+    while waiting.any():
+        time_step = env.step(policy.act(time_step))
+        results = env.finished()
+        first = waiting[results.worlds]
+        returns_NK[results.worlds[first]] = results.returns[first]
+        waiting[results.worlds] = False
+    env.close()
+    return returns_NK

@@ -1,0 +1,30 @@
+"""`quickstudy list`: what there is to train, and on what."""
+
+from rich.table import Table
+
+from quickstudy.agents.registry import AGENTS
+from quickstudy.envs.registry import FAMILIES, family_class
+
+
+def families_table() -> Table:
+    """The families with their tasks, splits and default trial."""
+    table = Table("family", "task", "splits", "trial", "what", title="Families")
+    for name, entry in FAMILIES.items():
+        cls = family_class(name)
+        task = ", ".join(
+            f"{p.name} [{p.low:.3g}, {p.high:.3g}] {p.unit}" for p in cls.task_space.parameters
+        )
+        trial = f"{entry.episodes_per_trial} × {entry.episode_length}"
+        summary = (cls.__doc__ or "").strip().splitlines()[0]
+        table.add_row(name, task, ", ".join(cls.task_space.splits), trial, summary)
+    return table
+
+
+def agents_table() -> Table:
+    """The agents and what each sees."""
+    table = Table("agent", "memory", "sees history", "sees task", title="Agents")
+    for name, config in AGENTS.items():
+        memory = type(config.memory).__name__.removesuffix("Config")
+        seen = ["yes" if flag else "no" for flag in (config.sees_history, config.sees_task)]
+        table.add_row(name, memory, *seen)
+    return table

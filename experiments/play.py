@@ -1,0 +1,125 @@
+"""`quickstudy play`: watch any policy, trained or not, before trusting a family."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from quickstudy.agents.registry import agent_config
+from quickstudy.envs.errors import require_positive, unknown
+from quickstudy.envs.registry import family_class, family_entry
+from quickstudy.envs.tasks import TaskSpace
+from quickstudy.envs.trials import FixedTasks, TrialEnv
+from quickstudy.experiments.checkpoint import Checkpoints
+from quickstudy.experiments.policies import AgentPolicy, ExpertPolicy, Policy, RandomPolicy, ZeroPolicy
+from quickstudy.experiments.run_folder import RunFolder
+from quickstudy.experiments.training import load_agent
+from quickstudy.experiments.video import film, write_mp4
+
+DUMMIES: dict[str, Callable[[int], Policy]] = {
+    "zero": lambda seed: ZeroPolicy(),
+    "random": RandomPolicy,
+    "expert": lambda seed: ExpertPolicy(),
+}
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy, and whether it must be shown the task."""
+
+    policy: Policy
+    sees_task: bool
+    episode_length: int
+    episodes_per_trial: int
+
+
+def make_player(family: str, agent: str, seed: int) -> Player:
+    """The policy a user names: zero, random, expert, or a run folder.
+
+    Raises:
+        ValueError: for an unknown name, or a run of another family.
+    """
+    entry = family_entry(family)
+    if agent in DUMMIES:
+        policy = DUMMIES[agent](seed)
+        return Player(policy, False, entry.episode_length, entry.episodes_per_trial)
+    if not Path(agent).is_dir():
+        raise unknown("agent (nor is it a run folder)", agent, DUMMIES)
+    state, _ = Checkpoints(RunFolder(Path(agent)).checkpoints).load_latest()
+    trained, config = load_agent(state)
+    if config.family != family:
+        raise ValueError(f"{agent} was trained on {config.family}, not on {family}.")
+    assert config.episode_length is not None
+    assert config.episodes_per_trial is not None
+    sees_task = agent_config(config.agent).sees_task
+    return Player(AgentPolicy(trained), sees_task, config.episode_length, config.episodes_per_trial)
+
+
+def play(family: str, player: Player, task_ND: Tensor, seed: int) -> Table:
+    """One trial on each task: return, length and reward terms of every episode."""
+    env = TrialEnv(
+        family,
+        len(task_ND),
+        episode_length=player.episode_length,
+        episodes_per_trial=player.episodes_per_trial,
+        task_source=FixedTasks(task_ND),
+        reveal_task=player.sees_task,
+    )
+    time_step = env.reset(seed)
+    player.policy.begin(env)
+    first: dict[int, tuple[list[float], list[int]]] = {}
+    while len(first) < len(task_ND):
+        time_step = env.step(player.policy.act(time_step))
+        results = env.finished()
+        for world, returns, lengths in zip(
+            results.worlds.tolist(), results.returns.tolist(), results.lengths.tolist(), strict=True
+        ):
+            first.setdefault(world, (returns, lengths))
+    return _table(env, task_ND, first)
+
+
+def _table(
+    env: TrialEnv, task_ND: Tensor, trials: dict[int, tuple[list[float], list[int]]]
+) -> Table:
+    names = [f"{p.name} ({p.unit})" for p in env.family.task_space.parameters]
+    episodes = [f"episode {k}" for k in range(1, env.episodes_per_trial + 1)]
+    table = Table(*names, *episodes, title=f"{env.name}: return (steps) of each episode")
+    for world, task in enumerate(task_ND.tolist()):
+        cells = [f"{r:.1f} ({steps})" for r, steps in zip(*trials[world], strict=True)]
+        table.add_row(*[f"{value:.3g}" for value in task], *cells)
+    return table
+
+
+def choose_tasks(
+    family: str, split: str, num_tasks: int, seed: int, task: tuple[float, ...]
+) -> Tensor:
+    """The tasks to play: one given by the user, or a listing of a split.
+
+    Raises:
+        ValueError: for a task of the wrong length or an unknown split.
+    """
+    space: TaskSpace = family_class(family).task_space
+    if not task:
+        require_positive("tasks", num_tasks)
+        return space.listing(split, num_tasks, seed)
+    if len(task) != space.dim:
+        names = ", ".join(f"{p.name} ({p.unit})" for p in space.parameters)
+        raise ValueError(f"A task of {family} has {space.dim} parameter(s): {names}; got {task}.")
+    return torch.tensor([task], dtype=torch.float64)
+
+
+def film_player(family: str, player: Player, task_ND: Tensor, seed: int, path: Path) -> None:
+    """Film one trial on each task into an MP4."""
+    frames, fps = film(
+        player.policy,
+        family,
+        task_ND,
+        episode_length=player.episode_length,
+        episodes_per_trial=player.episodes_per_trial,
+        reveal_task=player.sees_task,
+        seed=seed,
+    )
+    write_mp4(path, frames, fps)

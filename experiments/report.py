@@ -1,0 +1,226 @@
+"""The adaptation report: what an agent earns in episode 1 … K on held-out tasks.
+
+Shape legend: S seeds (agents), N tasks, D task parameters, K episodes.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+from torch import Tensor
+
+from quickstudy.agents.agent import Agent
+from quickstudy.agents.registry import agent_config
+from quickstudy.envs.anchors import Anchors, stored_anchors
+from quickstudy.envs.registry import family_class
+from quickstudy.envs.tasks import ListedTasks
+from quickstudy.experiments.config import TrainConfig
+from quickstudy.experiments.evaluate import evaluate
+from quickstudy.experiments.policies import AgentPolicy
+from quickstudy.experiments.statistics import (
+    Interval,
+    adaptation_gain,
+    k_shot_curve,
+    normalised_score,
+    stratified_bootstrap,
+)
+
+Returns = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How agents are evaluated."""
+
+    split: str = "test"
+    """Which tasks: train, test or ood."""
+    tasks: int = 128
+    """How many tasks, one trial each."""
+    seed: int = 0
+    """Decides the list of tasks, physics noise and sampled actions."""
+    episodes: int | None = None
+    """Episodes per trial; None: as in training."""
+    sampled: bool = False
+    """Sample actions instead of taking the most likely."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The returns of one evaluation and what is said about them."""
+
+    family: str
+    agent: str
+    config: EvalConfig
+    task_ND: Tensor
+    returns_SNK: Returns
+    wiped_SNK: Returns
+    """The same with memory wiped at each episode."""
+    anchors: Anchors | None
+
+    @property
+    def curve(self) -> list[Interval]:
+        """Mean return of each episode with its 95 % interval, tasks weighted as listed."""
+        return self._curve(self.returns_SNK)
+
+    @property
+    def gain(self) -> Interval:
+        """Last minus first episode."""
+        gain_SN1 = adaptation_gain(self.returns_SNK)[..., None]
+        return stratified_bootstrap(
+            gain_SN1, "mean", seed=self.config.seed, strata_T=self._strata()
+        )
+
+    @property
+    def normalised(self) -> list[float] | None:
+        """Mean normalised score of each episode: 0 non-adaptive, 1 oracle."""
+        a = self.anchors
+        if a is None or a.non_adaptive is None or a.oracle is None:
+            return None
+        mean_K = self.returns_SNK.mean(axis=(0, 1))
+        return [float(s) for s in normalised_score(mean_K, a.non_adaptive.mean, a.oracle.mean)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: returns `[task][episode]` (averaged over agents) and `[seed][task][episode]`."""
+        return {
+            "family": self.family,
+            "agent": self.agent,
+            "evaluation": asdict(self.config),
+            "tasks": self.task_ND.tolist(),
+            "returns": self.returns_SNK.mean(axis=0).tolist(),
+            "returns_by_seed": self.returns_SNK.tolist(),
+            "returns_memory_wiped_by_seed": self.wiped_SNK.tolist(),
+            "interval": {
+                "confidence": 0.95,
+                "mean": [asdict(interval) for interval in self.curve],
+                "iqm": [asdict(i) for i in self._curve(self.returns_SNK, "iqm")],
+                "gain": asdict(self.gain),
+                "memory_wiped_mean": [asdict(i) for i in self._curve(self.wiped_SNK)],
+            },
+            "normalised": self.normalised,
+            "anchors": None if self.anchors is None else asdict(self.anchors),
+        }
+
+    def scalars(self) -> dict[str, float]:
+        """`eval/<split>/…` for TensorBoard and the metrics."""
+        prefix = f"eval/{self.config.split}"
+        curve = {f"{prefix}/return_ep{k}": i.point for k, i in enumerate(self.curve, start=1)}
+        return curve | {f"{prefix}/gain": self.gain.point}
+
+    def table(self) -> Table:
+        """The report as a table for the terminal."""
+        title, columns, rows = self._cells()
+        table = Table(title=title, title_justify="left")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="left" if number == 0 else "right")
+        for row in rows:
+            table.add_row(row[0], *map(_stacked, row[1:]))
+        return table
+
+    def markdown(self) -> str:
+        """The report as a Markdown table."""
+        title, columns, rows = self._cells()
+        lines = [f"**{title}**", "", "| " + " | ".join(columns) + " |"]
+        lines.append("|" + "---|" * len(columns))
+        return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+    def _cells(self) -> tuple[str, list[str], list[list[str]]]:
+        num_seeds, num_tasks, num_episodes = self.returns_SNK.shape
+        title = (
+            f"{self.family}, {self.agent}: return per episode, {num_tasks} {self.config.split} "
+            f"tasks × {num_seeds} seed(s), mean [95 % interval]"
+        )
+        columns = ["", *[f"episode {k}" for k in range(1, num_episodes + 1)], "gain"]
+        rows = [[self.agent, *map(_interval, self.curve), _interval(self.gain)]]
+        rows += self._rows_by_task()
+        wiped = [*map(_interval, self._curve(self.wiped_SNK)), ""]
+        rows.append(["memory wiped each episode", *wiped])
+        rows += self._anchor_rows(num_episodes)
+        if self.normalised is not None:
+            scores = [f"{score:.2f}" for score in self.normalised]
+            rows.append(["normalised score", *scores, ""])
+        return title, columns, rows
+
+    def _rows_by_task(self) -> list[list[str]]:
+        """One row per value of a finite task space."""
+        space = family_class(self.family).task_space
+        if not isinstance(space, ListedTasks):
+            return []
+        values = torch.unique(self.task_ND[:, 0]).tolist()
+        rows = []
+        for value in values if len(values) > 1 else []:
+            chosen = self.returns_SNK[:, (self.task_ND[:, 0] == value).numpy()]
+            curve = k_shot_curve(chosen, seed=self.config.seed)
+            gain = float(adaptation_gain(chosen).mean())
+            name = f"  {space.parameters[0].name} {value:+.2f}"
+            rows.append([name, *map(_interval, curve), f"{gain:.1f}"])
+        return rows
+
+    def _anchor_rows(self, num_episodes: int) -> list[list[str]]:
+        if self.anchors is None:
+            return []
+        return [
+            [f"anchor: {name}", *[f"{anchor.mean:.1f}"] * num_episodes, ""]
+            for name, anchor in self.anchors.named.items()
+        ]
+
+    def _curve(self, returns_SNK: Returns, statistic: str = "mean") -> list[Interval]:
+        return k_shot_curve(
+            returns_SNK, statistic, seed=self.config.seed, strata_T=self._strata()
+        )
+
+    def _strata(self) -> list[int] | None:
+        """Values of a finite task space are listed evenly by design, not by chance."""
+        if not isinstance(family_class(self.family).task_space, ListedTasks):
+            return None
+        strata: list[int] = torch.unique(self.task_ND[:, 0], return_inverse=True)[1].tolist()
+        return strata
+
+
+def evaluate_agents(agents: list[Agent], training: TrainConfig, config: EvalConfig) -> Report:
+    """Evaluate agents (one per seed) that were trained alike, with and without memory.
+
+    Raises:
+        ValueError: for an unknown split.
+    """
+    space = family_class(training.family).task_space
+    task_ND = space.listing(config.split, config.tasks, config.seed)
+    assert training.episode_length is not None
+
+    def returns(agent: Agent, wipe_memory: bool) -> Returns:
+        policy = AgentPolicy(
+            agent,
+            deterministic=not config.sampled,
+            wipe_memory=wipe_memory,
+            seed=config.seed,
+        )
+        return evaluate(
+            policy,
+            training.family,
+            task_ND,
+            episode_length=training.episode_length,
+            episodes_per_trial=config.episodes or training.episodes_per_trial,
+            reveal_task=agent_config(training.agent).sees_task,
+            seed=config.seed,
+        )
+
+    return Report(
+        training.family,
+        training.agent,
+        config,
+        task_ND,
+        np.stack([returns(agent, wipe_memory=False) for agent in agents]),
+        np.stack([returns(agent, wipe_memory=True) for agent in agents]),
+        stored_anchors(training.family, training.episode_length),
+    )
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.point:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
+
+
+def _stacked(cell: str) -> str:
+    """The interval below its mean, so that five episodes fit on a line."""
+    return cell.replace(" [", "\n[")

@@ -1,0 +1,79 @@
+"""What a run shows in TensorBoard; the step axis is environment frames."""
+
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Dashboard:
+    """One run's scalars, dashboard layout, tables and pictures."""
+
+    def __init__(self, folder: Path, *, purge_step: int | None = None) -> None:
+        """Open the event file.
+
+        Args:
+            folder: the run folder.
+            purge_step: on resuming, the frames already done: later events of the interrupted
+                process are hidden.
+        """
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def scalars(self, values: dict[str, float], frames: int) -> None:
+        """Write one point of each named curve."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, frames)
+
+    def layout(self, episodes_per_trial: int) -> None:
+        """Define the custom-scalars page: adaptation in training and on held-out tasks."""
+        episodes = range(1, episodes_per_trial + 1)
+        chart = "Multiline"
+        self._writer.add_custom_scalars({
+            "Adaptation": {
+                "training: return of episode 1 … K": [
+                    chart, [f"adapt/return_ep{k}" for k in episodes]
+                ],
+                "test tasks: return of episode 1 … K": [
+                    chart, [f"eval/test/return_ep{k}" for k in episodes]
+                ],
+                "gain (last − first episode)": [chart, ["adapt/gain", "eval/test/gain"]],
+            },
+            "Learning": {
+                "losses": [chart, ["train/policy_loss", "train/value_loss"]],
+                "divergence and clipping": [chart, ["train/kl", "train/clip_fraction"]],
+            },
+        })
+
+    def text(self, name: str, markdown: str, frames: int) -> None:
+        """Write a page of Markdown."""
+        self._writer.add_text(name, markdown, frames)
+
+    def gif(self, name: str, encoded: bytes, width: int, height: int, frames: int) -> None:
+        """Show an encoded GIF on the Images page.
+
+        `SummaryWriter.add_video` writes nothing with moviepy 2, and says so only in the log.
+        """
+        image = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=encoded
+        )
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self._writer._get_file_writer().add_summary(summary, frames)
+
+    def hyperparameters(self, config: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Fill the HParams page: the flattened configuration beside the final metrics."""
+        self._writer.add_hparams(_flatten(config), metrics, run_name=".")
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value) if value is None else value
+    return flat

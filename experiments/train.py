@@ -1,0 +1,163 @@
+"""Training from start to finish, and from a checkpoint onwards."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from quickstudy.agents.registry import agent_config
+from quickstudy.envs.registry import family_class
+from quickstudy.experiments.checkpoint import Checkpoints
+from quickstudy.experiments.config import TrainConfig, resolve
+from quickstudy.experiments.console import make_console
+from quickstudy.experiments.policies import AgentPolicy
+from quickstudy.experiments.progress import Display
+from quickstudy.experiments.report import EvalConfig, Report, evaluate_agents
+from quickstudy.experiments.run_folder import RunFolder, default_path
+from quickstudy.experiments.signals import StopRequest
+from quickstudy.experiments.tensorboard import Dashboard
+from quickstudy.experiments.threads import ACTING, torch_threads
+from quickstudy.experiments.training import Progress, Training, returns_by_episode
+from quickstudy.experiments.video import RenderingUnavailableError, film, gif_bytes, write_mp4
+
+
+def train(config: TrainConfig, run_dir: Path | None = None, console: Console | None = None) -> Path:
+    """Train an agent in a new run folder; returns the folder.
+
+    Raises:
+        ValueError: for a configuration that cannot be run, before anything is built.
+        SystemExit: after a stop signal, once the state is saved (code 128 + the signal's number).
+    """
+    config = resolve(config)
+    path = run_dir or default_path(config.family, config.agent, config.seed)
+    with RunFolder.create(path, config.to_dict(), sys.argv) as run:
+        _run(Training(config), run, console or make_console())
+    return path
+
+
+def resume(run_dir: Path, console: Console | None = None) -> Path:
+    """Go on with a run from its last good checkpoint, bit for bit; returns its folder.
+
+    Raises:
+        ValueError: if the folder holds no run, or no usable checkpoint.
+    """
+    with RunFolder.resume(run_dir, sys.argv) as run:
+        training = Training(TrainConfig.from_dict(run.config()))
+        if run.checkpoints.exists():
+            state, _ = Checkpoints(run.checkpoints).load_latest()
+            training.load_state_dict(state)
+        run.metrics.truncate_after(training.num_updates)
+        run.perf.truncate_after(training.num_updates)
+        _run(training, run, console or make_console())
+    return run_dir
+
+
+def _run(training: Training, run: RunFolder, console: Console) -> None:
+    """The loop, then the final evaluation."""
+    checkpoints = Checkpoints(run.checkpoints)
+    dashboard = Dashboard(run.path, purge_step=training.frames or None)
+    console.print(f"Run folder: {run.path}   (tensorboard --logdir {run.path.parent})")
+    with StopRequest() as stop, Display(training.config, console) as display:
+        while not training.finished and stop.received is None:
+            progress = training.update()
+            _log(training, progress, run, dashboard, display)
+            if training.num_updates % training.config.checkpoint_interval == 0:
+                _save(training, progress, run, checkpoints)
+        run.metrics.sync()
+        checkpoints.save(training.state_dict(), training.num_updates)
+    if stop.received is not None:
+        dashboard.close()
+        console.print(f"Stopped by {stop.received.name}; go on by: quickstudy train --resume {run.path}")
+        raise SystemExit(stop.exit_code)
+    _conclude(training, run, dashboard, console)
+    dashboard.close()
+
+
+def _log(
+    training: Training, progress: Progress, run: RunFolder, dashboard: Dashboard, display: Display
+) -> None:
+    """Metrics that depend on the seed alone go to one file, wall-clock figures to another."""
+    returns_K = returns_by_episode(progress.trials)
+    row = _adaptation_scalars(returns_K)
+    row |= {f"train/{name}": value for name, value in progress.learning.items()}
+    row["train/diverged_worlds"] = float(training.actor.env.num_diverged)
+    if training.num_updates % training.config.eval_interval == 0:
+        row |= _evaluate_briefly(training).scalars()
+    seconds = progress.rollout_seconds + progress.update_seconds
+    speed = training.config.frames_per_update / seconds
+    perf = {
+        "perf/frames_per_second": speed,
+        "perf/rollout_seconds": progress.rollout_seconds,
+        "perf/update_seconds": progress.update_seconds,
+    }
+    if training.num_updates == 1:
+        dashboard.layout(len(returns_K))
+    run.metrics.append(training.num_updates, training.frames, row)
+    run.perf.append(training.num_updates, training.frames, perf)
+    dashboard.scalars(row | perf, training.frames)
+    display.show(training.num_updates, training.frames, speed, returns_K.tolist())
+
+
+def _adaptation_scalars(returns_K: Tensor) -> dict[str, float]:
+    returns = {f"adapt/return_ep{k}": r for k, r in enumerate(returns_K.tolist(), start=1)}
+    return returns | {"adapt/gain": float(returns_K[-1] - returns_K[0])}
+
+
+def _save(
+    training: Training, progress: Progress, run: RunFolder, checkpoints: Checkpoints
+) -> None:
+    """Save; `best` is judged by the training trials, so the test tasks choose nothing."""
+    mean_return = float(returns_by_episode(progress.trials).mean())
+    best = mean_return > training.best_return
+    if best:
+        training.best_return = mean_return
+    run.metrics.sync()
+    checkpoints.save(training.state_dict(), training.num_updates, best=best)
+
+
+def _evaluate_briefly(training: Training) -> Report:
+    config = EvalConfig(tasks=training.config.eval_tasks)
+    with torch_threads(ACTING):
+        return evaluate_agents([training.agent], training.config, config)
+
+
+def _conclude(
+    training: Training, run: RunFolder, dashboard: Dashboard, console: Console
+) -> None:
+    """Evaluate on held-out tasks, print the table, and film the agent."""
+    with torch_threads(ACTING):
+        report = evaluate_agents([training.agent], training.config, EvalConfig())
+    console.print(report.table())
+    (run.path / "evaluation.json").write_text(json.dumps(report.to_dict()))
+    dashboard.text("evaluation", report.markdown(), training.frames)
+    dashboard.hyperparameters(
+        training.config.to_dict(),
+        {f"hparam/{name}": value for name, value in report.scalars().items()},
+    )
+    try:
+        video = _film(training, run.path / "adaptation.mp4", dashboard)
+    except RenderingUnavailableError as error:
+        console.print(f"No video: {error}")
+    else:
+        console.print(f"Video: {video}")
+
+
+def _film(training: Training, path: Path, dashboard: Dashboard) -> Path:
+    config = training.config
+    space = family_class(config.family).task_space
+    frames, fps = film(
+        AgentPolicy(training.agent),
+        config.family,
+        torch.unique(space.listing("test", 2, seed=0), dim=0),
+        episode_length=config.episode_length,
+        episodes_per_trial=config.episodes_per_trial,
+        reveal_task=agent_config(config.agent).sees_task,
+    )
+    write_mp4(path, frames, fps)
+    small = [frame[::2, ::2] for frame in frames[::2]]
+    height, width = small[0].shape[:2]
+    dashboard.gif("adaptation", gif_bytes(small, fps / 2), width, height, training.frames)
+    return path

@@ -1,0 +1,128 @@
+"""The state of a training run: what one update is, and what must be kept to go on bit for bit."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.agents.agent import Agent
+from quickstudy.agents.learner import Learner
+from quickstudy.agents.objectives.ppo import PPO
+from quickstudy.agents.registry import agent_config
+from quickstudy.agents.rollout import Actor
+from quickstudy.envs.trials import TimeStep, TrialEnv, TrialResults
+from quickstudy.experiments.config import TrainConfig
+from quickstudy.experiments.threads import ACTING, available, torch_threads
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one update brought."""
+
+    learning: dict[str, float]
+    """The learner's metrics."""
+    trials: TrialResults
+    """The trials that finished during the rollout."""
+    rollout_seconds: float
+    update_seconds: float
+
+
+class Training:
+    """An agent, its worlds and its learner, between two updates."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Build everything from a resolved configuration."""
+        assert config.worlds is not None
+        self.config = config
+        env = TrialEnv(
+            config.family,
+            config.worlds,
+            episode_length=config.episode_length,
+            episodes_per_trial=config.episodes_per_trial,
+            reveal_task=agent_config(config.agent).sees_task,
+            device=config.device,
+        )
+        self.agent = build_agent(config, env)
+        self.actor = Actor.start(self.agent, env, config.seed, open_ended=config.open_ended)
+        self.learner = Learner(
+            self.agent,
+            PPO(config.ppo),
+            config.learner,
+            num_worlds=config.worlds,
+            discount=config.ppo.discount,
+            seed=config.seed,
+        )
+        self.num_updates = 0
+        self.best_return = -float("inf")
+        """The highest mean episode return of an update's training trials, for `best`."""
+
+    @property
+    def frames(self) -> int:
+        """Environment steps so far, over all worlds."""
+        return self.num_updates * self.config.frames_per_update
+
+    @property
+    def finished(self) -> bool:
+        return self.num_updates >= self.config.num_updates
+
+    def update(self) -> Progress:
+        """One rollout of a trial's length and one learning phase."""
+        start = time.perf_counter()
+        with torch_threads(ACTING):
+            rollout = self.actor.collect(self.config.trial_length)
+        acted = time.perf_counter()
+        with torch_threads(available()):
+            learning = self.learner.update(rollout)
+        self.num_updates += 1
+        return Progress(
+            learning, self.actor.env.finished(), acted - start, time.perf_counter() - acted
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain types and tensors, from which `load_state_dict` continues bit for bit."""
+        step = self.actor.time_step
+        return {
+            "agent": self.agent.state_dict(),
+            "learner": self.learner.state_dict(),
+            "env": self.actor.env.state_dict(),
+            "time_step": {name: getattr(step, name) for name in step.__dataclass_fields__},
+            "memory": list(self.actor.state),
+            "step_count": self.actor.step_count,
+            "num_updates": self.num_updates,
+            "best_return": self.best_return,
+            "config": self.config.to_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.agent.load_state_dict(state["agent"])
+        self.learner.load_state_dict(state["learner"])
+        self.actor.env.load_state_dict(state["env"])
+        self.actor.time_step = TimeStep(**state["time_step"])
+        self.actor.state = tuple(state["memory"])
+        self.actor.step_count = state["step_count"]
+        self.num_updates = state["num_updates"]
+        self.best_return = state["best_return"]
+
+
+def build_agent(config: TrainConfig, env: TrialEnv) -> Agent:
+    """The agent of a configuration, with its initial weights."""
+    return Agent(
+        agent_config(config.agent), env.observation_size, env.family.action_space, config.seed
+    )
+
+
+def load_agent(state: dict[str, Any]) -> tuple[Agent, TrainConfig]:
+    """The agent in a checkpoint's state, and the configuration it was trained with."""
+    config = TrainConfig.from_dict(state["config"])
+    env = TrialEnv(config.family, 1, reveal_task=agent_config(config.agent).sees_task)
+    agent = build_agent(config, env)
+    agent.load_state_dict(state["agent"])
+    return agent.requires_grad_(False), config
+
+
+def returns_by_episode(trials: TrialResults) -> Tensor:
+    """Mean return of episodes 1 … K, `(K,)`; NaN where no trial has finished."""
+    return torch.nanmean(trials.returns, dim=0)

@@ -1,0 +1,526 @@
+"""What every registered family promises, proved for each from its registry line alone.
+
+A new family is tested by being registered. `PROBE_POLICIES` and the hand-worked rewards at the end
+are the only things to add to.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import quickstudy.envs.families
+from quickstudy.envs import rng
+from quickstudy.envs.families.probes import Probe
+from quickstudy.envs.family import Family
+from quickstudy.envs.headless import mujoco
+from quickstudy.envs.mujoco_family import MujocoFamily
+from quickstudy.envs.registry import FAMILIES, family_class, make_family
+from quickstudy.envs.trials import FixedTasks, TrialEnv
+
+PROBES = [name for name in FAMILIES if issubclass(family_class(name), Probe)]
+TASK_FAMILIES = [name for name in FAMILIES if name not in PROBES]
+SECTIONS = ("Task", "Observation", "Action", "Reward", "Episode")
+
+TASK_SHOWN_AT_START: dict[str, str] = {}
+"""Families whose first observation may depend on the task: name -> why."""
+
+
+def first_tasks(name, count):
+    """Tasks from all splits of a family, `(count, D)`."""
+    space = family_class(name).task_space
+    per_split = -(-count // len(space.splits))
+    lists = [space.listing(split, per_split, seed=0) for split in space.splits]
+    return torch.cat(lists)[:count]
+
+
+def start(name, task_ND, seed=0):
+    """A family at the start of an episode; world i's key is the same in every call."""
+    family = make_family(name, len(task_ND))
+    everywhere = torch.ones(len(task_ND), dtype=torch.bool)
+    family.reset(everywhere, task_ND, rng.world_keys(seed, rng.Stream.EPISODE, len(task_ND)))
+    return family
+
+
+def random_actions(family, step):
+    keys = rng.fold_in(rng.world_keys(3, rng.Stream.ACTION, family.num_worlds), step)
+    space = family.action_space
+    if isinstance(space, spaces.Discrete):
+        return (rng.uniform(keys, 1)[:, 0] * int(space.n)).long()
+    return (2.0 * rng.uniform(keys, space.shape[0]) - 1.0).to(torch.float32)
+
+
+# --- registry ---------------------------------------------------------------------------------
+
+
+def defined_families():
+    """Every public concrete class below `envs/families`, as `module:Class`."""
+    for module in pkgutil.iter_modules(quickstudy.envs.families.__path__):
+        loaded = importlib.import_module(f"quickstudy.envs.families.{module.name}")
+        for name, cls in inspect.getmembers(loaded, inspect.isclass):
+            own = cls.__module__ == loaded.__name__ and not name.startswith("_")
+            if own and issubclass(cls, Family) and not inspect.isabstract(cls):
+                yield f"{module.name}:{name}"
+
+
+def missing_lines(registered):
+    """The registry lines that are not there yet."""
+    paths = {entry.path for entry in registered.values()}
+    return [
+        f'"{path.partition(":")[2]}": FamilyEntry("{path}", EPISODE_LENGTH, EPISODES_PER_TRIAL),'
+        for path in defined_families()
+        if path not in paths
+    ]
+
+
+def test_every_family_class_is_registered():
+    missing = missing_lines(FAMILIES)
+    assert not missing, "add to FAMILIES in envs/registry.py:\n    " + "\n    ".join(missing)
+
+
+def test_an_unregistered_family_is_reported_by_the_line_to_add():
+    others = {name: entry for name, entry in FAMILIES.items() if name != "AntDir"}
+    assert missing_lines(others) == [
+        '"AntDir": FamilyEntry("ant_dir:AntDir", EPISODE_LENGTH, EPISODES_PER_TRIAL),'
+    ]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_registered_name_is_the_classs(name):
+    assert family_class(name).__name__ == name
+
+
+# --- the docstring is the manual --------------------------------------------------------------
+
+
+def sections(name):
+    """The docstring's `## …` sections by title."""
+    parts = re.split(r"^## (.+)$", inspect.getdoc(family_class(name)), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def table_indices(section):
+    """All indices in a table's first column; `1–4` and `0, 1` name several."""
+    indices = []
+    for first, last in re.findall(r"(?:^\| |, )(\d+)(?:–(\d+))?(?=[^|\n]*\|)", section, re.M):
+        indices += range(int(first), int(last or first) + 1)
+    return indices
+
+
+def first_column(section):
+    """A section with its tables cut down to the first column."""
+    return re.sub(r"^(\|[^|\n]*\|).*$", r"\1", section, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_a_docstring_of_its_own(name):
+    assert family_class(name).__dict__["__doc__"]
+
+
+@pytest.mark.parametrize("name", TASK_FAMILIES)
+def test_the_manual_has_its_sections_in_order(name):
+    titles = [title for title in sections(name) if title in SECTIONS]
+    assert titles == list(SECTIONS)
+
+
+@pytest.mark.parametrize("name", TASK_FAMILIES)
+def test_the_manuals_tables_cover_every_index_once(name):
+    cls, manual = family_class(name), sections(name)
+    sizes = {"Task": cls.task_space.dim, "Observation": cls.observation_space.shape[0]}
+    if isinstance(cls.action_space, spaces.Box):
+        sizes["Action"] = cls.action_space.shape[0]
+    for title, size in sizes.items():
+        assert table_indices(first_column(manual[title])) == list(range(size)), title
+
+
+@pytest.mark.parametrize("name", TASK_FAMILIES)
+def test_the_manual_names_every_task_parameter_with_its_unit(name):
+    for parameter in family_class(name).task_space.parameters:
+        row = re.search(rf"\|[^\n]*\b{parameter.name}\b[^\n]*\|", sections(name)["Task"])
+        assert row, parameter.name
+        assert re.search(rf"\| {re.escape(parameter.unit)} \|$", row[0]), parameter.unit
+
+
+@pytest.mark.parametrize("name", TASK_FAMILIES)
+def test_the_manual_names_every_reward_term(name):
+    family = start(name, first_tasks(name, 2))
+    terms = family.step(random_actions(family, 0)).reward_terms
+    assert set(re.findall(r"`(\w+)` =", sections(name)["Reward"])) == set(terms)
+
+
+@pytest.mark.parametrize("name", TASK_FAMILIES)
+def test_the_manual_states_the_registered_default_trial(name):
+    text = " ".join(sections(name)["Episode"].split())
+    stated = re.search(r"(\d+) steps(?: \([^)]*\))? by default, (\d+) episodes per trial", text)
+    entry = FAMILIES[name]
+    assert stated
+    assert [int(n) for n in stated.groups()] == [entry.episode_length, entry.episodes_per_trial]
+
+
+def test_the_table_reader_reads_ranges_and_lists():
+    table = "| index | meaning |\n|---|---|\n| 0 | a, 7 |\n| 1–3 | b |\n| 4, 5 | 9 |\n"
+    assert table_indices(first_column(table)) == [0, 1, 2, 3, 4, 5]
+
+
+# --- spaces, tasks and rewards ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_actions_are_the_unit_box_or_integers_from_zero(name):
+    space = family_class(name).action_space
+    if isinstance(space, spaces.Discrete):
+        assert space.start == 0
+    else:
+        assert space.dtype == np.float32
+        assert len(space.shape) == 1
+        assert bool((space.low == -1.0).all())
+        assert bool((space.high == 1.0).all())
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in FAMILIES if isinstance(family_class(n).action_space, spaces.Box)]
+)
+def test_actions_beyond_the_box_are_clipped_to_it(name):
+    tasks = first_tasks(name, 3)
+    beyond, at_limit = start(name, tasks), start(name, tasks)
+    signs = random_actions(beyond, 0).sign()
+    assert torch.equal(beyond.step(7.0 * signs).reward, at_limit.step(signs).reward)
+    assert torch.equal(beyond.observe(), at_limit.observe())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_first_observation_does_not_show_the_task(name):
+    """The same key under every task gives the same first observation, bit for bit."""
+    if name in TASK_SHOWN_AT_START:
+        pytest.skip(TASK_SHOWN_AT_START[name])
+    tasks = first_tasks(name, 30)
+    family = make_family(name, 30)
+    one_key_N = rng.world_keys(1, rng.Stream.EPISODE, 1).expand(30)
+    family.reset(torch.ones(30, dtype=torch.bool), tasks, one_key_N)
+    observation = family.observe()
+    assert torch.equal(observation, observation[:1].expand_as(observation))
+    # Nor does it keep traces of an earlier task in the same world.
+    family.step(random_actions(family, 0))
+    family.reset(torch.ones(30, dtype=torch.bool), tasks.flip(0), one_key_N)
+    assert torch.equal(family.observe(), observation)
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILIES if len(first_tasks(n, 9).unique(dim=0)) > 1])
+def test_tasks_reward_the_same_actions_differently(name):
+    """Constant actions in 64 directions, 20 steps, under two tasks of the train split."""
+    returns = []
+    for task in family_class(name).task_space.listing("train", 2, seed=0):
+        family = start(name, task.expand(64, -1))
+        action = random_actions(family, 0)
+        returns.append(sum(family.step(action).reward for _ in range(20)))
+    assert float((returns[0] - returns[1]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_reward_is_the_sum_of_its_named_terms(name):
+    tasks = first_tasks(name, 5)
+    family, env = start(name, tasks), TrialEnv(name, 5, task_source=FixedTasks(tasks))
+    env.reset(0)
+    for step in range(10):
+        outcome = family.step(random_actions(family, step))
+        total = torch.zeros(5, dtype=torch.float64)
+        for value in outcome.reward_terms.values():
+            assert value.shape == (5,)
+            assert value.dtype == torch.float64
+            total = total + value
+        torch.testing.assert_close(outcome.reward, total, rtol=1e-14, atol=1e-14)
+
+    seen = []
+    step_family = env.family.step
+    env.family.step = lambda action: seen.append(step_family(action)) or seen[-1]
+    reward = env.step(random_actions(env.family, 0)).reward
+    assert torch.equal(reward, sum(seen[0].reward_terms.values()).to(torch.float32))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_observations_are_finite_float32_under_random_actions(name):
+    """300 steps at the default episode length."""
+    env = TrialEnv(name, 4)
+    space = env.family.observation_space
+    observation = env.reset(0).observation
+    for step in range(300):
+        assert observation.dtype == torch.float32
+        assert all(space.contains(row.numpy()) for row in observation)
+        assert bool(observation.isfinite().all())
+        now = env.step(random_actions(env.family, step))
+        assert bool(now.reward.isfinite().all())
+        observation = now.observation
+    assert env.num_diverged == 0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_same_start_and_actions_give_the_same_bits_without_global_randomness(name):
+    def run():
+        torch.rand(1)  # whatever else a program draws
+        family = start(name, first_tasks(name, 3))
+        rows = [family.observe()]
+        for step in range(30):
+            rows += [family.step(random_actions(family, step)).reward, family.observe()]
+        return rows
+
+    first = run()
+    before = torch.random.get_rng_state()
+    family = start(name, first_tasks(name, 3))
+    family.step(random_actions(family, 0))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first, run(), strict=True))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_reset_touches_only_its_worlds(name):
+    tasks = first_tasks(name, 4)
+    family, undisturbed = start(name, tasks), start(name, tasks)
+    for step in range(3):
+        family.step(random_actions(family, step))
+        undisturbed.step(random_actions(undisturbed, step))
+    mask = torch.tensor([False, True, False, True])
+    family.reset(mask, tasks.flip(0), rng.world_keys(7, rng.Stream.EPISODE, 4))
+    assert torch.equal(family.task_ND, torch.where(mask.unsqueeze(1), tasks.flip(0), tasks))
+    for step in range(3):
+        assert torch.equal(family.observe()[~mask], undisturbed.observe()[~mask])
+        reward = family.step(random_actions(family, step)).reward
+        expected = undisturbed.step(random_actions(undisturbed, step)).reward
+        assert torch.equal(reward[~mask], expected[~mask])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_episodes_have_their_registered_length_unless_the_task_ends_them(name):
+    env = TrialEnv(name, 4)
+    env.reset(0)
+    ends = torch.zeros(4, dtype=torch.bool)
+    for step in range(1, 2 * env.episode_length + 1):
+        now = env.step(random_actions(env.family, step))
+        assert not bool((now.terminated & now.truncated).any())
+        assert torch.equal(now.episode_start, now.terminated | now.truncated)
+        if not bool(ends.any()):  # nothing was terminated early so far
+            assert bool(now.episode_start.all()) == (step % env.episode_length == 0)
+        ends |= now.terminated
+    if name in PROBES:
+        assert bool(ends.all())
+        assert family_class(name).length == env.episode_length
+    elif "Never terminates" in sections(name)["Episode"]:
+        assert not bool(ends.any())
+
+
+# --- pictures ---------------------------------------------------------------------------------
+
+
+def rendering_obstacle():
+    """Why MuJoCo cannot draw here, or None: the smallest picture, without our code."""
+    try:
+        context = mujoco.GLContext(8, 8)
+        context.make_current()
+        mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 50).free()
+        context.free()
+    except Exception as error:  # each GL library fails in its own way
+        return f"MuJoCo cannot draw here: {type(error).__name__}: {error}"
+    return None
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_render_gives_an_rgb_picture_that_follows_the_world_and_disturbs_nothing(name):
+    if issubclass(family_class(name), MujocoFamily) and (obstacle := rendering_obstacle()):
+        pytest.skip(obstacle)
+    tasks = first_tasks(name, 2)
+    family, unseen = start(name, tasks), start(name, tasks)
+    before = family.render(1).copy()
+    assert before.dtype == np.uint8
+    assert before.ndim == 3
+    assert before.shape[2] == 3
+    for step in range(4):
+        reward = family.step(random_actions(family, step)).reward
+        family.render(0)
+        assert torch.equal(reward, unseen.step(random_actions(unseen, step)).reward)
+        assert torch.equal(family.observe(), unseen.observe())
+    if name not in PROBES:
+        assert before.std() > 0  # something is to be seen
+        assert not np.array_equal(family.render(1), before)
+    family.close()
+
+
+# --- probes: the best known return is reached, exactly ----------------------------------------
+
+
+def named(sign_N):
+    """The action (0 or 1) that names a sign (−1 or +1)."""
+    return ((sign_N + 1) / 2).long()
+
+
+def anything(step, memory):
+    return torch.zeros(len(step.observation), dtype=torch.int64)
+
+
+def always_one(step, memory):
+    return torch.ones(len(step.observation), dtype=torch.int64)
+
+
+def name_the_sign(step, memory):
+    return named(step.observation[:, 0])
+
+
+def stay_with_the_arm_that_pays(step, memory):
+    """Arm 0 first; afterwards the last arm if it paid, else the other."""
+    again = torch.where(step.previous_reward > 0, step.previous_action, 1 - step.previous_action)
+    return torch.where(step.trial_start, 0, again)
+
+
+def name_the_first_sign(step, memory):
+    first = step.observation[:, 0]
+    memory["sign"] = torch.where(step.episode_start, first, memory.get("sign", first))
+    return named(memory["sign"])
+
+
+def half_the_sign(step, memory):
+    return 0.5 * step.observation
+
+
+PROBE_POLICIES = {
+    "ProbeValue": anything,
+    "ProbeObservation": anything,
+    "ProbeDelay": anything,
+    "ProbeAction": always_one,
+    "ProbeMatch": name_the_sign,
+    "ProbeArm": stay_with_the_arm_that_pays,
+    "ProbeRecall": name_the_first_sign,
+    "ProbeReach": half_the_sign,
+}
+
+
+def play_probe(name, policy, num_worlds=200):
+    """Returns `(num_worlds, K)` of one trial each, on evenly listed tasks; and the first signs."""
+    tasks = family_class(name).task_space.listing("train", num_worlds, seed=0)
+    env = TrialEnv(name, num_worlds, task_source=FixedTasks(tasks))
+    step, memory = env.reset(0), {}
+    first = step.observation[:, 0]
+    for _ in range(env.trial_length):
+        step = env.step(policy(step, memory))
+    results = env.finished()
+    assert results.worlds.tolist() == list(range(num_worlds))
+    return results.returns, first
+
+
+def test_every_probe_has_a_scripted_best_policy():
+    assert set(PROBE_POLICIES) == set(PROBES)
+
+
+@pytest.mark.parametrize("name", [n for n in PROBES if n not in ("ProbeObservation", "ProbeArm")])
+def test_the_scripted_policy_earns_exactly_the_best_return_in_every_episode(name):
+    returns, _ = play_probe(name, PROBE_POLICIES[name])
+    assert bool((returns == family_class(name).best_return).all())
+
+
+def test_probe_observation_pays_the_sign_it_shows():
+    """Whatever is done: ±1 with equal chance, so the mean is the stated 0 (standard error 0.05)."""
+    returns, first = play_probe("ProbeObservation", anything)
+    assert torch.equal(returns[:, 0], first.double())
+    assert set(returns.flatten().tolist()) == {-1.0, 1.0}
+    assert float(returns.mean()) == pytest.approx(
+        family_class("ProbeObservation").best_return, abs=0.2
+    )
+
+
+def test_probe_arm_pays_half_an_arm_less_than_one_per_episode():
+    """K = 8: the first pull is right for half of the tasks, every later one for all: 7.5."""
+    returns, _ = play_probe("ProbeArm", stay_with_the_arm_that_pays)
+    assert bool((returns[:, 1:] == family_class("ProbeArm").best_return).all())
+    assert float(returns.sum(dim=1).mean()) == 0.5 + (8 - 1)
+    forgetful, _ = play_probe("ProbeArm", always_one)
+    assert float(forgetful.sum(dim=1).mean()) == 8 / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "worst"),
+    [
+        ("ProbeAction", anything, -1.0),
+        ("ProbeMatch", lambda step, memory: 1 - name_the_sign(step, memory), -1.0),
+        ("ProbeRecall", lambda step, memory: 1 - name_the_first_sign(step, memory), -1.0),
+        ("ProbeReach", lambda step, memory: -0.5 * step.observation, 0.0),
+    ],
+)
+def test_the_opposite_of_the_best_policy_earns_the_worst_return(name, policy, worst):
+    """So each of these probes can be failed."""
+    returns, _ = play_probe(name, policy)
+    assert bool((returns == worst).all())
+
+
+@pytest.mark.parametrize("name", ["ProbeMatch", "ProbeRecall", "ProbeReach"])
+def test_no_constant_action_solves_a_probe_that_must_be_read(name):
+    discrete = isinstance(family_class(name).action_space, spaces.Discrete)
+    for constant in (0, 1) if discrete else (-0.5, 0.0, 0.5):
+        fill = torch.full((200,), constant) if discrete else torch.full((200, 1), constant)
+        returns, _ = play_probe(name, lambda step, memory, fill=fill: fill)
+        assert float(returns.mean()) <= family_class(name).best_return - 0.2
+
+
+# --- rewards worked by hand -------------------------------------------------------------------
+
+
+def test_half_cheetah_dir_pays_signed_speed_minus_a_twentieth_of_the_squared_action():
+    family = start("HalfCheetahDir", torch.tensor([[1.0], [-1.0]]).double())
+    x = family.engine.data["qpos"][:, 0].clone()
+    action = torch.tensor([[1.0, -1.0, 0.5, 0.0, 0.0, 0.0]] * 2)
+    terms = family.step(action).reward_terms
+    speed = (family.engine.data["qpos"][:, 0] - x) / 0.05
+    assert terms["run"].tolist() == pytest.approx([float(speed[0]), -float(speed[1])], rel=1e-12)
+    assert terms["control"].tolist() == pytest.approx([-0.05 * 2.25] * 2)
+
+
+def test_half_cheetah_vel_pays_minus_the_distance_to_the_target_speed():
+    family = start("HalfCheetahVel", torch.tensor([[0.0], [3.0]]).double())
+    x = family.engine.data["qpos"][:, 0].clone()
+    terms = family.step(torch.full((2, 6), 0.5)).reward_terms
+    speed = (family.engine.data["qpos"][:, 0] - x) / 0.05
+    expected = [-abs(float(speed[0])), -abs(float(speed[1]) - 3.0)]
+    assert terms["speed"].tolist() == pytest.approx(expected, rel=1e-12)
+    assert terms["control"].tolist() == pytest.approx([-0.05 * 6 * 0.25] * 2)
+
+
+def test_ant_dir_pays_velocity_along_the_heading_plus_one_minus_half_the_squared_action():
+    headings = torch.tensor([[0.0], [np.pi], [np.pi / 2]], dtype=torch.float64)
+    family = start("AntDir", headings)
+    before = family.engine.data["qpos"][:, :2].clone()
+    terms = family.step(torch.full((3, 8), 0.5)).reward_terms
+    velocity = (family.engine.data["qpos"][:, :2] - before) / 0.05
+    along = [float(velocity[0, 0]), -float(velocity[1, 0]), float(velocity[2, 1])]
+    assert terms["run"].tolist() == pytest.approx(along, abs=1e-12)
+    assert terms["alive"].tolist() == [1.0, 1.0, 1.0]
+    assert terms["control"].tolist() == pytest.approx([-0.5 * 8 * 0.25] * 3)
+
+
+def test_ant_dir_ends_where_the_torso_leaves_its_heights():
+    """Below 0.2 m or above 1 m. Physics stands still: it would lift an ant out of the floor."""
+    family = start("AntDir", torch.zeros(5, 1).double())
+    family._simulate = lambda action: None
+    family.engine.data["qpos"][:, 2] = torch.tensor(
+        [0.19, 0.2, 0.6, 1.0, 1.01], dtype=torch.float64
+    )
+    outcome = family.step(torch.zeros(5, 8))
+    assert outcome.terminated.tolist() == [True, False, False, False, True]
+    assert not bool(outcome.diverged.any())
+
+
+@pytest.mark.parametrize(("steps", "reward"), [(7, 0.0), (9, 0.9), (10, 1.0), (11, 0.9), (13, 0.0)])
+def test_sparse_point_goal_pays_one_minus_distance_within_a_fifth_of_a_metre(steps, reward):
+    """The goal is at (1, 0); `steps` moves of 0.1 m along x."""
+    family = start("SparsePointGoal", torch.zeros(1, 1).double())
+    for _ in range(steps):
+        outcome = family.step(torch.tensor([[1.0, 0.0]]))
+    assert float(outcome.reward) == pytest.approx(reward, abs=1e-6)
+
+
+def test_the_sparse_goal_lies_on_the_unit_circle_at_its_angle():
+    """At π/2 it is (0, 1): nine moves along y reach it, along x they do not."""
+    family = start("SparsePointGoal", torch.full((2, 1), np.pi / 2).double())
+    for _ in range(9):
+        outcome = family.step(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert outcome.reward.tolist() == pytest.approx([0.9, 0.0], abs=1e-6)
