@@ -1,0 +1,1 @@
+"""Memory, policy, objective and learner; sees the worlds only through `envs`."""

@@ -1,8 +1,8 @@
 """An agent: a token encoder, a memory and two heads.
 
 The memory reads, at each step, the observation and what the last action was and earned; the heads
-read the memory and the observation again (RNN+S of Beck et al. 2023). The value head sees the memory
-too.
+read the memory and, again, the observation (RNN+S of Beck et al. 2023) and the clock. The value
+head sees the memory too; without the clock it could not know how much of a fixed horizon is left.
 
 Shape legend: T time, B worlds, O observation features, F token features, M memory features.
 """
@@ -38,6 +38,8 @@ class Percept(Protocol):
     def episode_start(self) -> Tensor: ...
     @property
     def trial_start(self) -> Tensor: ...
+    @property
+    def clock(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class AgentConfig:
     """Standard deviation of a Gaussian policy at the start, in units of the action box."""
     sees_history: bool = True
     """Whether the token holds the last action and reward (False: a non-adaptive agent)."""
+    sees_clock: bool = True
+    """Whether the token holds the time passed (False where trials have no known horizon)."""
     sees_task: bool = False
     """Whether the hidden task is appended to the observation (True: the oracle)."""
 
@@ -94,10 +98,12 @@ class Agent(nn.Module):
         self.action_size = _action_size(action_space)
         self.moments = RunningMoments(observation_size + 1)
         history_size = self.action_size + 3 if config.sees_history else 0
-        token_size = observation_size + history_size
+        clock_size = 2 if config.sees_clock else 0
+        token_size = observation_size + clock_size + history_size
         self.embedding = linear(token_size, config.embedding_size, generator)
         self.memory = config.memory.build(config.embedding_size, generator)
-        head_inputs = self.memory.output_size + observation_size
+        self._shown_size = observation_size + clock_size
+        head_inputs = self.memory.output_size + self._shown_size
         self.policy_head = Head(
             head_inputs, config.head_size, self.action_size, generator, gain=0.01
         )
@@ -112,21 +118,23 @@ class Agent(nn.Module):
         return self.action_size if self.continuous else 1
 
     def noise(self, key: Tensor) -> Tensor:
-        """Noise for `sample`, `(..., noise_size)` float32: normal or uniform, by the policy's kind."""
+        """Noise for `sample`, `(..., noise_size)` float32, of the kind the policy needs."""
         draw = rng.normal if self.continuous else rng.uniform
         return draw(key, self.noise_size).to(torch.float32)
 
     def token(self, percept: Percept) -> Tensor:
-        """The normalised input `(..., F)`; its first O features are the observation."""
+        """The normalised input `(..., F)`: observation, clock, then what the last step was."""
         rows = torch.cat([percept.observation, percept.previous_reward.unsqueeze(-1)], dim=-1)
         normalized = self.moments.normalize(rows)
-        if not self.config.sees_history:
-            return normalized[..., :-1]
-        known = (~percept.trial_start).to(torch.float32).unsqueeze(-1)
-        observation, reward = normalized[..., :-1], normalized[..., -1:] * known
-        action = self._action_features(percept.previous_action) * known
-        start = percept.episode_start.to(torch.float32).unsqueeze(-1)
-        return torch.cat([observation, action, reward, start, known], dim=-1)
+        parts = [normalized[..., :-1]]
+        if self.config.sees_clock:
+            parts.append(percept.clock)
+        if self.config.sees_history:
+            known = (~percept.trial_start).to(torch.float32).unsqueeze(-1)
+            action = self._action_features(percept.previous_action) * known
+            start = percept.episode_start.to(torch.float32).unsqueeze(-1)
+            parts += [action, normalized[..., -1:] * known, start, known]
+        return torch.cat(parts, dim=-1)
 
     def step(self, percept: Percept, state: State) -> tuple[AgentOutput, State]:
         """Read one time step `(B, ...)`; memory is blank where a trial starts."""
@@ -142,8 +150,7 @@ class Agent(nn.Module):
         return self._heads(memory_TBM, token_TBF)
 
     def _heads(self, memory: Tensor, token: Tensor) -> AgentOutput:
-        observation = token[..., : len(self.moments.mean_F) - 1]
-        features = torch.cat([memory, observation], dim=-1)
+        features = torch.cat([memory, token[..., : self._shown_size]], dim=-1)
         parameters = self.policy_head(features)
         policy: Distribution = (
             DiagonalGaussian(parameters, self.log_std_A)

@@ -6,7 +6,6 @@ Shape legend: … any leading axes, A action dimensions (or the number of action
 import math
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 

@@ -13,7 +13,9 @@ def linear(
 
     `nn.Linear`'s own initialisation, which draws from the global generator, is skipped.
     """
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # torch's
+        nn.Linear, inputs, outputs
+    )
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

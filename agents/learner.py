@@ -21,11 +21,11 @@ from quickstudy.envs import rng
 class LearnerConfig:
     """How rollouts become gradient steps."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Adam's step size."""
     epochs: int = 4
     """Passes over each rollout, at most."""
-    minibatch_frames: int = 12_800
+    minibatch_frames: int = 6_400
     """Frames per gradient step, in whole worlds."""
     max_gradient_norm: float = 0.5
     """Gradients are scaled down to this norm."""
@@ -131,7 +131,7 @@ class Learner:
 
     def _descend(self, loss: Loss) -> float:
         self.optimizer.zero_grad()
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         norm = nn.utils.clip_grad_norm_(self.agent.parameters(), self.config.max_gradient_norm)
         if not norm.isfinite():
             raise FloatingPointError(

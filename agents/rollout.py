@@ -28,6 +28,8 @@ class Rollout:
     """`(T, B)` bool: True where step t is the first of an episode."""
     trial_start: Tensor
     """`(T, B)` bool: True where step t is the first of a trial."""
+    clock: Tensor
+    """`(T, B, 2)` float32: shares of the episode and of the trial that have passed."""
     action: Tensor
     """`(T, B, A)` float32 as sampled, before clipping, or `(T, B)` int64."""
     log_prob: Tensor
@@ -84,9 +86,7 @@ class Actor:
         log_prob_B = output.policy.log_prob(action)
         self.time_step = self.env.step(action)
         end_value_B = self._end_value(action) if self.open_ended else torch.zeros_like(log_prob_B)
-        return _Record(
-            before, state, action, log_prob_B, output.value, self.time_step, end_value_B
-        )
+        return _Record(before, state, action, log_prob_B, output.value, self.time_step, end_value_B)
 
     def _assemble(self, records: "list[_Record]", first_state: State) -> Rollout:
         seen = [r.time_step for r in records]
@@ -100,6 +100,7 @@ class Actor:
             previous_reward=torch.stack([s.previous_reward for s in seen]),
             episode_start=torch.stack([s.episode_start for s in seen]),
             trial_start=torch.stack([s.trial_start for s in seen]),
+            clock=torch.stack([s.clock for s in seen]),
             action=torch.stack([r.action for r in records]),
             log_prob=torch.stack([r.log_prob for r in records]),
             value=value_TB,
@@ -131,6 +132,7 @@ class Actor:
             previous_reward=after.reward,
             episode_start=nowhere,
             trial_start=nowhere,
+            clock=torch.ones_like(after.clock),
         )
         output, _ = self.agent.step(final, self.state)
         return torch.where(cut_B, output.value, 0.0)

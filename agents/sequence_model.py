@@ -52,6 +52,4 @@ class SequenceModel(nn.Module, ABC):
 
 def blank_where(reset_B: Tensor, state: State) -> State:
     """The memory with the reset worlds' rows zeroed."""
-    return tuple(
-        rows.masked_fill(reset_B.view(-1, *[1] * (rows.ndim - 1)), 0.0) for rows in state
-    )
+    return tuple(rows.masked_fill(reset_B.view(-1, *[1] * (rows.ndim - 1)), 0.0) for rows in state)

@@ -1,0 +1,1 @@
+"""Teachers: who chooses the tasks to practise."""

@@ -36,7 +36,9 @@ def load_model(file: str | Path) -> mujoco.MjModel:
     """
     model = mujoco.MjModel.from_xml_path(str(ASSETS / file))
     if mujoco.mj_isSparse(model):
-        raise ValueError(f'{file}: set <option jacobian="dense"/>; the sparse one is wrong in 4.0.0.')
+        raise ValueError(
+            f'{file}: set <option jacobian="dense"/>; the sparse one is wrong in 4.0.0.'
+        )
     return model
 
 
@@ -68,8 +70,14 @@ class LiveFields(Mapping[str, Tensor]):
 class BatchEngine:
     """`Engine` on `mujoco.batch.Batch`: float64, bit-identical at any number of threads."""
 
-    def __init__(self, model: mujoco.MjModel, num_worlds: int, substeps: int, *,
-                 num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        num_worlds: int,
+        substeps: int,
+        *,
+        num_threads: int | None = None,
+    ) -> None:
         """`num_threads` defaults to the processors this process may use."""
         # The batch asks for the machine's processors, which in a container are not all ours.
         num_threads = num_threads or len(os.sched_getaffinity(0))

@@ -23,7 +23,7 @@ class Outcome:
     reward_terms: dict[str, Tensor]
     """Named parts of the reward, each `(N,)` float64; their sum is the reward."""
     terminated: Tensor
-    """`(N,)` bool: True where the step ended the episode by the task's own rule or by divergence."""
+    """`(N,)` bool: True where the task's own rule, or divergence, ended the episode."""
     diverged: Tensor
     """`(N,)` bool: True where physics or reward left the finite numbers; the reward is 0 there."""
 
@@ -99,8 +99,10 @@ class Family(ABC):
         diverged_N = outcome.diverged | ~outcome.reward.isfinite()
         self._diverged_N = diverged_N
         return Outcome(
-            {name: term.masked_fill(diverged_N, 0.0)
-             for name, term in outcome.reward_terms.items()},
+            {
+                name: term.masked_fill(diverged_N, 0.0)
+                for name, term in outcome.reward_terms.items()
+            },
             outcome.terminated | diverged_N,
             diverged_N,
         )
@@ -110,7 +112,7 @@ class Family(ABC):
         return self._observe().to(torch.float32).masked_fill(self._diverged_N.unsqueeze(1), 0.0)
 
     def expert_action(self, belief_ND: Tensor) -> Tensor | None:
-        """The best action if `belief_ND` `(N, D)` were the tasks, or None where nobody wrote one."""
+        """The best action if `belief_ND` `(N, D)` were the tasks; None where nobody wrote one."""
         del belief_ND  # unused
         return None
 

@@ -193,7 +193,8 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
         Raises:
             ValueError: for an action of the wrong shape, type or value.
         """
-        outcome = self._family.step(action_tensor(self._family.action_space, np.array([action]), 1))
+        checked = action_array(self._family.action_space, action, ())
+        outcome = self._family.step(torch.from_numpy(checked).unsqueeze(0))
         info: dict[str, Any] = {"task": self._task_D.copy(), "diverged": bool(outcome.diverged)}
         for name, term_N in outcome.reward_terms.items():
             info[f"reward_{name}"] = float(term_N)
@@ -238,25 +239,25 @@ def task_rows(space: TaskSpace, task: ArrayLike | None, num_worlds: int) -> Tens
     return torch.from_numpy(np.broadcast_to(array, (num_worlds, space.dim)).copy())
 
 
-def action_tensor(
-    space: spaces.Box | spaces.Discrete, action: ArrayLike, num_worlds: int
-) -> Tensor:
-    """Actions as a tensor of their own: float32 `(N, A)` for a box, int64 `(N,)` for integers.
+def action_array(
+    space: spaces.Box | spaces.Discrete, action: ArrayLike, batch: tuple[int, ...]
+) -> np.ndarray:
+    """Actions as an array of their own, `batch` + `(A,)` float32 or `batch` int64.
 
     Raises:
         ValueError: for a wrong shape, or integers outside the space.
     """
     if isinstance(space, spaces.Box):
         array = np.array(action, np.float32)
-        if array.shape != (num_worlds, *space.shape):
+        if array.shape != batch + space.shape:
             raise _bad_action(space, action)
-        return torch.from_numpy(array)
+        return array
     array = np.array(action)
-    if array.shape != (num_worlds,) or array.dtype.kind not in "iu":
+    if array.shape != batch or array.dtype.kind not in "iu":
         raise _bad_action(space, action)
     if array.min() < 0 or array.max() >= space.n:
         raise _bad_action(space, action)
-    return torch.from_numpy(array.astype(np.int64))
+    return array.astype(np.int64)
 
 
 def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -16,6 +16,6 @@ if (
 ):
     os.environ["MUJOCO_GL"] = "egl"
 
-import mujoco  # noqa: E402  the variable must be set first
+import mujoco  # the variable must be set first
 
 __all__ = ["mujoco"]

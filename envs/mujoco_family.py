@@ -25,8 +25,9 @@ class MujocoFamily(Family):
     model_file: ClassVar[str]
     substeps: ClassVar[int]
 
-    def __init__(self, num_worlds: int, device: torch.device | str = "cpu", *,
-                 num_threads: int | None = None) -> None:
+    def __init__(
+        self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
+    ) -> None:
         super().__init__(num_worlds, device)
         model = load_model(self.model_file)
         self.engine = BatchEngine(model, num_worlds, self.substeps, num_threads=num_threads)
@@ -66,7 +67,8 @@ class MujocoFamily(Family):
         if self._renderer is None:
             self._renderer = mujoco.Renderer(self.engine.mjmodel, RENDER_HEIGHT, RENDER_WIDTH)
         self._renderer.update_scene(self.engine.mjdata(world), camera="track")
-        return self._renderer.render()
+        picture: np.ndarray = self._renderer.render()
+        return picture
 
     def close(self) -> None:
         if self._renderer is not None:

@@ -47,8 +47,11 @@ def mix(x: Tensor) -> Tensor:
 
 def fold_in(key: Tensor, counter: Tensor | int) -> Tensor:
     """The key of branch `counter` below `key`; shapes broadcast."""
-    return mix(key + (counter + 1) * _GOLDEN if isinstance(counter, Tensor)
-               else key + _wrap((counter + 1) * _GOLDEN))
+    return mix(
+        key + (counter + 1) * _GOLDEN
+        if isinstance(counter, Tensor)
+        else key + _wrap((counter + 1) * _GOLDEN)
+    )
 
 
 def root_key(seed: int, stream: Stream, device: torch.device | str = "cpu") -> Tensor:
@@ -57,8 +60,9 @@ def root_key(seed: int, stream: Stream, device: torch.device | str = "cpu") -> T
     return fold_in(seed_key, int(stream))
 
 
-def world_keys(seed: int, stream: Stream, num_worlds: int,
-               device: torch.device | str = "cpu") -> Tensor:
+def world_keys(
+    seed: int, stream: Stream, num_worlds: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """One key per world, `(num_worlds,)`; world i's key does not depend on `num_worlds`."""
     return fold_in(root_key(seed, stream, device), torch.arange(num_worlds, device=device))
 

@@ -149,8 +149,9 @@ class BoxTasks(TaskSpace):
 class ListedTasks(TaskSpace):
     """A finite set of tasks: `train` and `test` share it (there is nothing to hold out)."""
 
-    def __init__(self, parameter: Parameter, values: tuple[float, ...],
-                 ood: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self, parameter: Parameter, values: tuple[float, ...], ood: tuple[float, ...] = ()
+    ) -> None:
         """One parameter with these values; a space without `ood` values has no such split."""
         self.parameters = (parameter,)
         self._values = {"train": values, "test": values} | ({"ood": ood} if ood else {})

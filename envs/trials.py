@@ -1,7 +1,7 @@
 """Trials: K episodes on one hidden task, in N worlds at once.
 
-An agent's memory lives for a trial; physics resets at each of its episodes. Worlds reset in the same
-step in which their episode ends, so no step is spent on resetting.
+An agent's memory lives for a trial; physics resets at each of its episodes. Worlds reset in the
+same step in which their episode ends, so no step is spent on resetting.
 
 Shape legend: N worlds, D task parameters, K episodes per trial, O observation features.
 """
@@ -41,6 +41,9 @@ class TimeStep:
     """`(N,)` bool: True where `observation` is the first of an episode."""
     trial_start: Tensor
     """`(N,)` bool: True where `observation` is the first of a trial."""
+    clock: Tensor
+    """`(N, 2)` float32: the shares of the episode's and of the trial's longest duration that have
+    passed; what a value under a known horizon depends on."""
     reward: Tensor
     """`(N,)` float32: what the last action earned, also where it ended a trial."""
     terminated: Tensor
@@ -166,8 +169,8 @@ class TrialEnv:
         """Start a new trial everywhere.
 
         Args:
-            seed: an integer, or one int64 key per world `(N,)`; world i's trials are a pure function
-                of the seed and i (of its key alone, if keys are given).
+            seed: an integer, or one int64 key per world `(N,)`; world i's trials are a pure
+                function of the seed and i (of its key alone, if keys are given).
 
         Raises:
             ValueError: if `seed` is neither.
@@ -178,9 +181,7 @@ class TrialEnv:
             self._task_key_N = rng.fold_in(base_N, int(rng.Stream.TASK))
             self._episode_key_N = rng.fold_in(base_N, int(rng.Stream.EPISODE))
         else:
-            self._task_key_N = rng.world_keys(
-                seed, rng.Stream.TASK, self.num_worlds, self.device
-            )
+            self._task_key_N = rng.world_keys(seed, rng.Stream.TASK, self.num_worlds, self.device)
             self._episode_key_N = rng.world_keys(
                 seed, rng.Stream.EPISODE, self.num_worlds, self.device
             )
@@ -202,6 +203,7 @@ class TrialEnv:
             previous_reward=zeros_N,
             episode_start=self._every_world,
             trial_start=self._every_world,
+            clock=self._clock(),
             reward=zeros_N,
             terminated=self._no_world,
             truncated=self._no_world,
@@ -234,6 +236,7 @@ class TrialEnv:
             previous_reward=_blank(reward_N, trial_end_N),
             episode_start=ended_N,
             trial_start=trial_end_N,
+            clock=self._clock(),
             reward=reward_N,
             terminated=outcome.terminated,
             truncated=truncated_N,
@@ -249,9 +252,7 @@ class TrialEnv:
         """The trials that finished since the last call."""
         if not self._finished:
             empty_nK = self._returns_NK[:0]
-            return TrialResults(
-                self.tasks[:0], empty_nK, self._lengths_NK[:0], self._trial_N[:0]
-            )
+            return TrialResults(self.tasks[:0], empty_nK, self._lengths_NK[:0], self._trial_N[:0])
         columns = [torch.cat(column) for column in zip(*self._finished, strict=True)]
         self._finished.clear()
         return TrialResults(*columns)
@@ -292,6 +293,11 @@ class TrialEnv:
         """Free what rendering opened."""
         self.family.close()
 
+    def _clock(self) -> Tensor:
+        episode_N = self._step_N / self.episode_length
+        trial_N = (self._episode_N + episode_N) / self.episodes_per_trial
+        return torch.stack([episode_N, trial_N], dim=1)
+
     def _observe(self) -> Tensor:
         observation = self.family.observe()
         if not self.reveal_task:
@@ -326,12 +332,14 @@ class TrialEnv:
         return trial_end_N
 
     def _end_trials(self, trial_end_N: Tensor) -> None:
-        self._finished.append((
-            self.tasks[trial_end_N],
-            self._returns_NK[trial_end_N],
-            self._lengths_NK[trial_end_N],
-            torch.nonzero(trial_end_N)[:, 0],
-        ))
+        self._finished.append(
+            (
+                self.tasks[trial_end_N],
+                self._returns_NK[trial_end_N],
+                self._lengths_NK[trial_end_N],
+                torch.nonzero(trial_end_N)[:, 0],
+            )
+        )
         self._trial_N = self._trial_N + trial_end_N
         self._episode_N = self._episode_N.masked_fill(trial_end_N, 0)
         self._returns_NK = self._returns_NK.masked_fill(trial_end_N.unsqueeze(1), 0.0)

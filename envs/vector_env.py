@@ -19,7 +19,7 @@ from quickstudy.envs.errors import require_positive
 from quickstudy.envs.gymnasium_env import (
     RENDER_MODES,
     Episodes,
-    action_tensor,
+    action_array,
     check_options,
     check_render_mode,
 )
@@ -169,9 +169,8 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def advance(self, actions: np.ndarray) -> Transition:
         """`step`, with everything it brought under a name instead of in an info."""
-        outcome = self._family.step(
-            action_tensor(self._family.action_space, actions, self.num_envs)
-        )
+        checked = action_array(self._family.action_space, actions, (self.num_envs,))
+        outcome = self._family.step(torch.from_numpy(checked))
         final_observation = observation = self._family.observe().numpy()
         terms = {f"reward_{name}": term.numpy() for name, term in outcome.reward_terms.items()}
         # The engine may go on holding its own flags.

@@ -1,0 +1,1 @@
+"""Everything that runs: configuration, training, evaluation, keeping, the command line."""

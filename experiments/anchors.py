@@ -17,7 +17,13 @@ from quickstudy.envs.anchors import Anchor, Anchors
 from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.evaluate import evaluate
-from quickstudy.experiments.policies import AgentPolicy, ExpertPolicy, Policy, RandomPolicy, ZeroPolicy
+from quickstudy.experiments.policies import (
+    AgentPolicy,
+    ExpertPolicy,
+    Policy,
+    RandomPolicy,
+    ZeroPolicy,
+)
 from quickstudy.experiments.run_folder import RunFolder, package_versions
 from quickstudy.experiments.statistics import mean_interval
 from quickstudy.experiments.training import load_agent
@@ -75,8 +81,8 @@ def measure_anchors(
     Args:
         family: a registered name.
         episode_length: steps; the family's default if None.
-        oracle_run: a run of `--agent oracle` on the family; families with a scripted expert need none,
-            others have neither oracle nor non-adaptive anchor without it.
+        oracle_run: a run of `--agent oracle` on the family; families with a scripted expert need
+            none, others have neither oracle nor non-adaptive anchor without it.
         num_tasks: test tasks, one episode each.
         seed: of tasks, noise and random actions.
 
@@ -121,8 +127,8 @@ def _trained_oracle(family: str, run_dir: Path) -> _Oracle:
     agent, config = load_agent(state)
     if config.family != family or not agent_config(config.agent).sees_task:
         raise ValueError(
-            f"{run_dir} is a run of {config.agent} on {config.family}; the oracle of {family} needs "
-            f"one of: quickstudy train {family} --agent oracle."
+            f"{run_dir} is a run of {config.agent} on {config.family}; the oracle of {family} "
+            f"needs one of: quickstudy train {family} --agent oracle."
         )
     name = f"trained oracle (PPO, {config.frames} frames, seed {config.seed})"
     return _Oracle(name, lambda belief: AgentPolicy(agent, belief_D=belief))
@@ -143,9 +149,10 @@ def _beliefs(family: str) -> Tensor:
     """The middle of the task space and a spread of its train tasks, `(n, D)`."""
     space = family_class(family).task_space
     middle_D = torch.tensor([(p.low + p.high) / 2 for p in space.parameters], dtype=torch.float64)
-    return torch.unique(
+    beliefs: Tensor = torch.unique(
         torch.cat([middle_D.unsqueeze(0), space.listing("train", NUM_BELIEFS, seed=1)]), dim=0
     )
+    return beliefs
 
 
 def _revealed(test: Trial) -> Trial:

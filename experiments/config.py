@@ -13,7 +13,7 @@ from quickstudy.envs.errors import require_positive, unknown
 from quickstudy.envs.registry import DEVICES, family_entry
 
 FRAMES_PER_UPDATE = 51_200
-"""Frames of a rollout unless `worlds` says otherwise: 128 half-cheetahs × trials of 2 × 200 steps."""
+"""Frames of a rollout unless `worlds` says otherwise: 128 trials of 2 × 200 steps."""
 
 
 @dataclass(frozen=True)

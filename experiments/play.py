@@ -14,7 +14,13 @@ from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.envs.tasks import TaskSpace
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.experiments.checkpoint import Checkpoints
-from quickstudy.experiments.policies import AgentPolicy, ExpertPolicy, Policy, RandomPolicy, ZeroPolicy
+from quickstudy.experiments.policies import (
+    AgentPolicy,
+    ExpertPolicy,
+    Policy,
+    RandomPolicy,
+    ZeroPolicy,
+)
 from quickstudy.experiments.run_folder import RunFolder
 from quickstudy.experiments.training import load_agent
 from quickstudy.experiments.video import film, write_mp4

@@ -55,7 +55,7 @@ class Display:
             "speed": f"{speed / 1e3:.1f} k/s",
             "returns": "return " + " → ".join(f"{r:.1f}" for r in returns),
         }
-        self._progress.update(self._task, completed=update, **texts)
+        self._progress.update(self._task, completed=update, **texts)  # type: ignore[arg-type]  # fields
         every = max(1, self._config.num_updates // PLAIN_LINES)
         due = update % every == 0 or update == self._config.num_updates
         if not self._console.is_terminal and due:

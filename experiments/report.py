@@ -79,11 +79,13 @@ class Report:
         a = self.anchors
         if a is None or a.non_adaptive is None or a.oracle is None:
             return None
+        if a.oracle.mean <= a.non_adaptive.mean:
+            return None  # nothing to gain from knowing the task: there is no scale
         mean_K = self.returns_SNK.mean(axis=(0, 1))
         return [float(s) for s in normalised_score(mean_K, a.non_adaptive.mean, a.oracle.mean)]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: returns `[task][episode]` (averaged over agents) and `[seed][task][episode]`."""
+        """For JSON: returns `[task][episode]` (mean over agents) and `[seed][task][episode]`."""
         return {
             "family": self.family,
             "agent": self.agent,
@@ -167,9 +169,7 @@ class Report:
         ]
 
     def _curve(self, returns_SNK: Returns, statistic: str = "mean") -> list[Interval]:
-        return k_shot_curve(
-            returns_SNK, statistic, seed=self.config.seed, strata_T=self._strata()
-        )
+        return k_shot_curve(returns_SNK, statistic, seed=self.config.seed, strata_T=self._strata())
 
     def _strata(self) -> list[int] | None:
         """Values of a finite task space are listed evenly by design, not by chance."""

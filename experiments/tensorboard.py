@@ -29,21 +29,25 @@ class Dashboard:
         """Define the custom-scalars page: adaptation in training and on held-out tasks."""
         episodes = range(1, episodes_per_trial + 1)
         chart = "Multiline"
-        self._writer.add_custom_scalars({
-            "Adaptation": {
-                "training: return of episode 1 … K": [
-                    chart, [f"adapt/return_ep{k}" for k in episodes]
-                ],
-                "test tasks: return of episode 1 … K": [
-                    chart, [f"eval/test/return_ep{k}" for k in episodes]
-                ],
-                "gain (last − first episode)": [chart, ["adapt/gain", "eval/test/gain"]],
-            },
-            "Learning": {
-                "losses": [chart, ["train/policy_loss", "train/value_loss"]],
-                "divergence and clipping": [chart, ["train/kl", "train/clip_fraction"]],
-            },
-        })
+        self._writer.add_custom_scalars(
+            {
+                "Adaptation": {
+                    "training: return of episode 1 … K": [
+                        chart,
+                        [f"adapt/return_ep{k}" for k in episodes],
+                    ],
+                    "test tasks: return of episode 1 … K": [
+                        chart,
+                        [f"eval/test/return_ep{k}" for k in episodes],
+                    ],
+                    "gain (last − first episode)": [chart, ["adapt/gain", "eval/test/gain"]],
+                },
+                "Learning": {
+                    "losses": [chart, ["train/policy_loss", "train/value_loss"]],
+                    "divergence and clipping": [chart, ["train/kl", "train/clip_fraction"]],
+                },
+            }
+        )
 
     def text(self, name: str, markdown: str, frames: int) -> None:
         """Write a page of Markdown."""
@@ -58,7 +62,8 @@ class Dashboard:
             height=height, width=width, colorspace=3, encoded_image_string=encoded
         )
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
-        self._writer._get_file_writer().add_summary(summary, frames)
+        writer = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
+        writer.add_summary(summary, frames)
 
     def hyperparameters(self, config: dict[str, Any], metrics: dict[str, float]) -> None:
         """Fill the HParams page: the flattened configuration beside the final metrics."""

@@ -1,7 +1,7 @@
 """How many threads torch may use.
 
-Its OpenMP threads spin while they wait, which steals the simulator's cores: act with one, learn with
-all.
+Its OpenMP threads spin while they wait, which steals the simulator's cores: act with one, learn
+with all.
 """
 
 import os

@@ -46,9 +46,9 @@ def resume(run_dir: Path, console: Console | None = None) -> Path:
     """
     with RunFolder.resume(run_dir, sys.argv) as run:
         training = Training(TrainConfig.from_dict(run.config()))
-        if run.checkpoints.exists():
-            state, _ = Checkpoints(run.checkpoints).load_latest()
-            training.load_state_dict(state)
+        checkpoints = Checkpoints(run.checkpoints)
+        if checkpoints.paths():
+            training.load_state_dict(checkpoints.load_latest()[0])
         run.metrics.truncate_after(training.num_updates)
         run.perf.truncate_after(training.num_updates)
         _run(training, run, console or make_console())
@@ -60,20 +60,22 @@ def _run(training: Training, run: RunFolder, console: Console) -> None:
     checkpoints = Checkpoints(run.checkpoints)
     dashboard = Dashboard(run.path, purge_step=training.frames or None)
     console.print(f"Run folder: {run.path}   (tensorboard --logdir {run.path.parent})")
+    saved_at = training.num_updates if checkpoints.paths() else None
     with StopRequest() as stop, Display(training.config, console) as display:
         while not training.finished and stop.received is None:
             progress = training.update()
             _log(training, progress, run, dashboard, display)
             if training.num_updates % training.config.checkpoint_interval == 0:
-                _save(training, progress, run, checkpoints)
-        run.metrics.sync()
-        checkpoints.save(training.state_dict(), training.num_updates)
-    if stop.received is not None:
-        dashboard.close()
-        console.print(f"Stopped by {stop.received.name}; go on by: quickstudy train --resume {run.path}")
-        raise SystemExit(stop.exit_code)
-    _conclude(training, run, dashboard, console)
+                saved_at = _save(training, progress, run, checkpoints)
+        if saved_at != training.num_updates:
+            saved_at = _save(training, None, run, checkpoints)
+    if stop.received is None:
+        _conclude(training, run, dashboard, console)
     dashboard.close()
+    if stop.received is not None:
+        lost = "" if saved_at == training.num_updates else " (its last updates could NOT be saved)"
+        console.print(f"Stopped by {stop.received.name}{lost}. Go on by --resume {run.path}")
+        raise SystemExit(stop.exit_code)
 
 
 def _log(
@@ -107,15 +109,22 @@ def _adaptation_scalars(returns_K: Tensor) -> dict[str, float]:
 
 
 def _save(
-    training: Training, progress: Progress, run: RunFolder, checkpoints: Checkpoints
-) -> None:
-    """Save; `best` is judged by the training trials, so the test tasks choose nothing."""
-    mean_return = float(returns_by_episode(progress.trials).mean())
-    best = mean_return > training.best_return
-    if best:
-        training.best_return = mean_return
+    training: Training, progress: Progress | None, run: RunFolder, checkpoints: Checkpoints
+) -> int | None:
+    """Save; returns the update saved, or None if the disk refused.
+
+    `best` is judged by training trials at the regular intervals, so the test tasks choose nothing
+    and a stop in between changes nothing.
+    """
+    before = training.best_return
+    if progress is not None:
+        training.best_return = max(before, float(returns_by_episode(progress.trials).mean()))
+    best = training.best_return > before
     run.metrics.sync()
-    checkpoints.save(training.state_dict(), training.num_updates, best=best)
+    if checkpoints.save(training.state_dict(), training.num_updates, best=best) is None:
+        training.best_return = before
+        return None
+    return training.num_updates
 
 
 def _evaluate_briefly(training: Training) -> Report:
@@ -124,9 +133,7 @@ def _evaluate_briefly(training: Training) -> Report:
         return evaluate_agents([training.agent], training.config, config)
 
 
-def _conclude(
-    training: Training, run: RunFolder, dashboard: Dashboard, console: Console
-) -> None:
+def _conclude(training: Training, run: RunFolder, dashboard: Dashboard, console: Console) -> None:
     """Evaluate on held-out tasks, print the table, and film the agent."""
     with torch_threads(ACTING):
         report = evaluate_agents([training.agent], training.config, EvalConfig())

@@ -1,7 +1,7 @@
 """The state of a training run: what one update is, and what must be kept to go on bit for bit."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -109,9 +109,9 @@ class Training:
 
 def build_agent(config: TrainConfig, env: TrialEnv) -> Agent:
     """The agent of a configuration, with its initial weights."""
-    return Agent(
-        agent_config(config.agent), env.observation_size, env.family.action_space, config.seed
-    )
+    # Where the trial's end is arbitrary, a clock that runs towards it would give it away.
+    parts = replace(agent_config(config.agent), sees_clock=not config.open_ended)
+    return Agent(parts, env.observation_size, env.family.action_space, config.seed)
 
 
 def load_agent(state: dict[str, Any]) -> tuple[Agent, TrainConfig]:

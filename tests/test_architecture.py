@@ -118,19 +118,21 @@ def bare_imports(tree, layer):
             yield line, f"import {name!r} by its full name, quickstudy.…"
 
 
-def global_randomness(tree, layer):
+def global_generators(tree, layer):
     for line, name in imported_modules(tree):
         if name.partition(".")[0] == "random":
             yield line, "the random module is global state; use quickstudy.envs.rng"
     names = aliases(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute | ast.Name):
-            name = dotted(node, names)
-            part = re.fullmatch(r"numpy\.random\.(\w+)", name)
-            if part and part[1] not in SEEDED_NUMPY | {"default_rng"}:
-                yield node.lineno, f"{name} is global state"
-            if GLOBAL_SEEDS.fullmatch(name) or NEVER_SEEDED.fullmatch(name):
-                yield node.lineno, f"{name} uses torch's global generator"
+        name = dotted(node, names)
+        part = re.fullmatch(r"numpy\.random\.(\w+)", name)
+        if part and part[1] not in SEEDED_NUMPY | {"default_rng"}:
+            yield node.lineno, f"{name} is global state"
+        if GLOBAL_SEEDS.fullmatch(name) or NEVER_SEEDED.fullmatch(name):
+            yield node.lineno, f"{name} uses torch's global generator"
+
+
+def unseeded_draws(tree, layer):
     for line, name, call in calls(tree):
         if DRAWS.fullmatch(name) and keyword(call, "generator") is None:
             yield line, f"{name} without generator="
@@ -151,7 +153,7 @@ def unpickling(tree, layer):
             yield line, "numpy.load with allow_pickle"
 
 
-RULES = (dependencies, bare_imports, global_randomness, unpickling)
+RULES = (dependencies, bare_imports, global_generators, unseeded_draws, unpickling)
 
 
 def violations(rule, source, layer):
@@ -208,32 +210,32 @@ PLANTED = [
     (bare_imports, "agents", "from envs.rng import mix"),
     (bare_imports, "experiments", "from agents import learner"),
     (bare_imports, "experiments", "from . import train"),
-    (global_randomness, "envs", "import random"),
-    (global_randomness, "envs", "from random import shuffle"),
-    (global_randomness, "envs", "import numpy as np\nnp.random.seed(0)"),
-    (global_randomness, "envs", "import numpy as np\nx = np.random.rand(3)"),
-    (global_randomness, "envs", "import numpy as np\ndraw = np.random.normal"),
-    (global_randomness, "envs", "import numpy.random as npr\nnpr.shuffle(x)"),
-    (global_randomness, "envs", "from numpy.random import rand\nrand(3)"),
-    (global_randomness, "envs", "from numpy import random\nrandom.rand(3)"),
-    (global_randomness, "envs", "import numpy as np\nnp.random.default_rng()"),
-    (global_randomness, "envs", "import torch\ntorch.manual_seed(0)"),
-    (global_randomness, "envs", "import torch\ntorch.cuda.manual_seed_all(0)"),
-    (global_randomness, "envs", "import torch\ntorch.random.manual_seed(0)"),
-    (global_randomness, "envs", "import torch\nx = torch.rand(3)"),
-    (global_randomness, "envs", "import torch as th\nx = th.randn(3, device='cpu')"),
-    (global_randomness, "envs", "from torch import randperm\nrandperm(4)"),
-    (global_randomness, "envs", "import torch\ntorch.rand_like(x)"),
-    (global_randomness, "envs", "import torch\ntorch.multinomial(p, 1)"),
-    (global_randomness, "envs", "x.uniform_(0, 1)"),
-    (global_randomness, "envs", "layer.weight.data.normal_()"),
-    (global_randomness, "envs", "torch.empty(3).uniform_()"),
-    (global_randomness, "envs", "from torch import nn\nnn.init.orthogonal_(w)"),
-    (global_randomness, "envs", "from torch.nn import init\ninit.kaiming_uniform_(w, a=5)"),
-    (global_randomness, "envs", "from torch import nn\nnn.Dropout(0.1)"),
-    (global_randomness, "envs", "import torch.nn.functional as F\nF.dropout(x)"),
-    (global_randomness, "envs", "from torch.distributions import Normal\nNormal(0, 1)"),
-    (global_randomness, "envs", "action = env.action_space.sample()"),
+    (global_generators, "envs", "import random"),
+    (global_generators, "envs", "from random import shuffle"),
+    (global_generators, "envs", "import numpy as np\nnp.random.seed(0)"),
+    (global_generators, "envs", "import numpy as np\nx = np.random.rand(3)"),
+    (global_generators, "envs", "import numpy as np\ndraw = np.random.normal"),
+    (global_generators, "envs", "import numpy.random as npr\nnpr.shuffle(x)"),
+    (global_generators, "envs", "from numpy.random import rand\nrand(3)"),
+    (global_generators, "envs", "from numpy import random\nrandom.rand(3)"),
+    (unseeded_draws, "envs", "import numpy as np\nnp.random.default_rng()"),
+    (global_generators, "envs", "import torch\ntorch.manual_seed(0)"),
+    (global_generators, "envs", "import torch\ntorch.cuda.manual_seed_all(0)"),
+    (global_generators, "envs", "import torch\ntorch.random.manual_seed(0)"),
+    (unseeded_draws, "envs", "import torch\nx = torch.rand(3)"),
+    (unseeded_draws, "envs", "import torch as th\nx = th.randn(3, device='cpu')"),
+    (unseeded_draws, "envs", "from torch import randperm\nrandperm(4)"),
+    (unseeded_draws, "envs", "import torch\ntorch.rand_like(x)"),
+    (unseeded_draws, "envs", "import torch\ntorch.multinomial(p, 1)"),
+    (unseeded_draws, "envs", "x.uniform_(0, 1)"),
+    (unseeded_draws, "envs", "layer.weight.data.normal_()"),
+    (unseeded_draws, "envs", "torch.empty(3).uniform_()"),
+    (unseeded_draws, "envs", "from torch import nn\nnn.init.orthogonal_(w)"),
+    (unseeded_draws, "envs", "from torch.nn import init\ninit.kaiming_uniform_(w, a=5)"),
+    (global_generators, "envs", "from torch import nn\nnn.Dropout(0.1)"),
+    (global_generators, "envs", "import torch.nn.functional as F\nF.dropout(x)"),
+    (global_generators, "envs", "from torch.distributions import Normal\nNormal(0, 1)"),
+    (unseeded_draws, "envs", "action = env.action_space.sample()"),
     (unpickling, "experiments", "import pickle"),
     (unpickling, "experiments", "from cloudpickle import dumps"),
     (unpickling, "experiments", "import torch\ntorch.load(path)"),
@@ -249,14 +251,15 @@ ALLOWED = [
     (dependencies, "envs", '"""Used by quickstudy.agents.learner, see there."""'),
     (dependencies, "front door", "entry_point = 'quickstudy.envs.gymnasium_env:FamilyEnv'"),
     (bare_imports, "agents", "from quickstudy.envs.rng import mix"),
-    (global_randomness, "envs", "from quickstudy.envs import rng\nrng.uniform(key, 3)"),
-    (global_randomness, "envs", "import numpy as np\nx: np.random.Generator"),
-    (global_randomness, "envs", "import numpy as np\nnp.random.default_rng(3).normal()"),
-    (global_randomness, "envs", "import torch\ntorch.Generator().manual_seed(3)"),
-    (global_randomness, "envs", "import torch\ntorch.randn(3, generator=g)"),
-    (global_randomness, "envs", "weight.uniform_(-1, 1, generator=g)"),
-    (global_randomness, "envs", "from torch import nn\nnn.init.zeros_(b)"),
-    (global_randomness, "envs", "task = space.sample(split, key_N)"),
+    (unseeded_draws, "envs", "from quickstudy.envs import rng\nrng.uniform(key, 3)"),
+    (global_generators, "envs", "import numpy as np\nx: np.random.Generator"),
+    (global_generators, "envs", "import numpy as np\nnp.random.default_rng(3).normal()"),
+    (unseeded_draws, "envs", "import numpy as np\nnp.random.default_rng(3).normal()"),
+    (global_generators, "envs", "import torch\ntorch.Generator().manual_seed(3)"),
+    (unseeded_draws, "envs", "import torch\ntorch.randn(3, generator=g)"),
+    (unseeded_draws, "envs", "weight.uniform_(-1, 1, generator=g)"),
+    (unseeded_draws, "envs", "from torch import nn\nnn.init.zeros_(b)"),
+    (unseeded_draws, "envs", "task = space.sample(split, key_N)"),
     (unpickling, "experiments", "import torch\ntorch.load(path, weights_only=True)"),
     (unpickling, "experiments", "import numpy as np\nnp.load(path)"),
 ]  # fmt: skip

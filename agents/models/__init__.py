@@ -3,6 +3,8 @@
 from quickstudy.agents.models.feedforward import FeedforwardConfig
 from quickstudy.agents.models.gru import GRUConfig
 
+__all__ = ["MODELS", "FeedforwardConfig", "GRUConfig", "ModelConfig"]
+
 ModelConfig = GRUConfig | FeedforwardConfig
 
 MODELS: dict[str, type[ModelConfig]] = {

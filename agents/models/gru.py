@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quickstudy.agents.layers import linear
@@ -53,7 +53,7 @@ class GRU(SequenceModel):
 
     def scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
         hidden = self.hidden_projection
-        y_TBH: Tensor = _GRUScan.apply(
+        y_TBH: Tensor = _GRUScan.apply(  # type: ignore[no-untyped-call]  # torch has no types here
             self.input_projection(x_TBD), reset_TB, state[0], hidden.weight, hidden.bias
         )
         return y_TBH, (y_TBH[-1],)

@@ -1,7 +1,7 @@
 """The contract of a learning objective.
 
-An objective turns a rollout into targets, and targets with fresh outputs into a loss. It is a module
-so that a learned one can have parameters; the hand-written ones have none.
+An objective turns a rollout into targets, and targets with fresh outputs into a loss. It is a
+module so that a learned one can have parameters; the hand-written ones have none.
 
 Shape legend: T time, B worlds.
 """

@@ -1,0 +1,1 @@
+"""Task families, one per file; `quickstudy.envs.registry` names them."""

@@ -50,9 +50,7 @@ class SparsePointGoal(Point):
     The sparse semi-circle of PEARL and VariBAD (Rakelly et al. 2019; Zintgraf et al. 2020).
     """
 
-    task_space = BoxTasks(
-        Parameter("angle", 0.0, math.pi, "rad"), ood=((math.pi, 2.0 * math.pi),)
-    )
+    task_space = BoxTasks(Parameter("angle", 0.0, math.pi, "rad"), ood=((math.pi, 2.0 * math.pi),))
 
     def _goal(self, task_ND: Tensor) -> Tensor:
         angle_N = task_ND[:, 0]

@@ -1,0 +1,1 @@
+"""`quickstudy bench`: speed and memory, held against bars."""

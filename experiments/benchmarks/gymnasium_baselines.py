@@ -5,6 +5,7 @@ long and every repetition holds one reset of every world.
 """
 
 import itertools
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ import numpy as np
 import quickstudy  # noqa: F401  registers the families
 from quickstudy.envs.trials import TrialEnv
 from quickstudy.experiments.benchmarks.interleave import Case, Measurement, interleave
-from quickstudy.experiments.benchmarks.physics import episode_slices, play_trials, random_actions
+from quickstudy.experiments.benchmarks.physics import (
+    episode_slices,
+    play_trials,
+    random_actions,
+    steps_in,
+)
 from quickstudy.experiments.benchmarks.result import Bar, Benchmark, Effort, Result, compare
 from quickstudy.experiments.threads import ACTING, torch_threads
 
@@ -45,7 +51,8 @@ def quiet_mujoco() -> Iterator[None]:
 
 def vector_benchmark(num_worlds: int, at_least: float) -> Benchmark:
     """`TrialEnv` and `gymnasium.make_vec` against `SyncVectorEnv`."""
-    names = (f"gymnasium/trials-{num_worlds}", f"gymnasium/vector-{num_worlds}")
+    name = f"gymnasium/vector-{num_worlds}"
+    names = (f"{name} TrialEnv", f"{name} make_vec")
 
     def run(effort: Effort) -> list[Result]:
         with torch_threads(ACTING), quiet_mujoco():
@@ -61,7 +68,7 @@ def vector_benchmark(num_worlds: int, at_least: float) -> Benchmark:
             for name, measured in zip(names, rest, strict=True)
         ]
 
-    return Benchmark(f"gymnasium/vector-{num_worlds}", run)
+    return Benchmark(name, run)
 
 
 def single_benchmark(at_least: float) -> Benchmark:
@@ -93,7 +100,7 @@ def _time_vectors(
 ) -> list[Measurement]:
     action_TNA = random_actions(effort, trials.num_worlds, NUM_ACTIONS)
     slices = episode_slices(effort)
-    few = [slice(s.start, s.start + -(-(s.stop - s.start) // SYNC_SHARE)) for s in slices]
+    few = [slice(s.start, s.start + math.ceil(steps_in(s) / SYNC_SHARE)) for s in slices]
     sync.reset(seed=effort.seed)
     ours.reset(seed=effort.seed)
     trials.reset(effort.seed)
@@ -115,7 +122,7 @@ def _play_vector(
         part = next(parts)
         for action_NA in action_TNA[part]:
             envs.step(action_NA)
-        return envs.num_envs * (part.stop - part.start)
+        return envs.num_envs * steps_in(part)
 
     return run
 
@@ -131,7 +138,7 @@ def _single_case(name: str, env: gym.Env[Any, Any], effort: Effort) -> Case:
             _, _, terminated, truncated, _ = env.step(action_A)
             if terminated or truncated:
                 env.reset()
-        return part.stop - part.start
+        return steps_in(part)
 
     return Case(name, run)
 

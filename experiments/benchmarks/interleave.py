@@ -1,9 +1,9 @@
 """Timing of several cases in turns, so that whatever else the machine does falls on all of them.
 
 A repetition is a number of rounds; in each round every case runs a short slice. A case's rate in a
-repetition is the frames of its slices over their time; its ratio is that rate over the reference's in
-the same repetition. Rates move with the load of the machine, ratios much less: medians of ratios are
-what bars are set on.
+repetition is the frames of its slices over their time; its ratio is that rate over the reference's
+in the same repetition. Rates move with the load of the machine, ratios much less: bars are set on
+medians of ratios.
 """
 
 import statistics
@@ -80,10 +80,13 @@ def interleave(
     start = clock()
     while _goes_on(len(rates), clock() - start, plan):
         rates.append(_repetition(cases, plan.rounds, clock))
-    return [
-        Measurement(case.name, tuple(own), tuple(a / b for a, b in zip(own, reference, strict=True)))
-        for case, own, reference in zip(cases, zip(*rates), [[r[0] for r in rates]] * len(cases))
-    ]
+    return [_measurement(case.name, i, rates) for i, case in enumerate(cases)]
+
+
+def _measurement(name: str, index: int, rates: list[list[float]]) -> Measurement:
+    """Case `index` of repetitions whose first column is the reference."""
+    ratios = tuple(row[index] / row[0] for row in rates)
+    return Measurement(name, tuple(row[index] for row in rates), ratios)
 
 
 def _goes_on(repetitions: int, elapsed: float, plan: Plan) -> bool:

@@ -1,9 +1,9 @@
 """Peak memory of training: one update in a process of its own."""
 
 import json
-import resource
 import subprocess
 import sys
+from pathlib import Path
 
 from quickstudy.experiments.benchmarks.result import Bar, Benchmark, Effort, Result
 
@@ -16,8 +16,12 @@ def memory_benchmark(num_worlds: int, at_most: float) -> Benchmark:
     name = f"memory/{FAMILY}-{num_worlds}"
 
     def run(effort: Effort) -> list[Result]:
-        spec = {"worlds": num_worlds, "episode_length": effort.episode_length,
-                "epochs": effort.epochs, "seed": effort.seed}
+        spec = {
+            "worlds": num_worlds,
+            "episode_length": effort.episode_length,
+            "epochs": effort.epochs,
+            "seed": effort.seed,
+        }
         peak = measure_in_subprocess(spec)
         return [Result(name, peak / GIB, Bar("at most", at_most), "GiB")]
 
@@ -45,8 +49,18 @@ def peak_of_one_update(spec: dict[str, int]) -> int:
         learner=LearnerConfig(epochs=spec["epochs"]),
     )
     Training(resolve(config)).update()
-    # Linux counts kibibytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _peak_resident()
+
+
+def _peak_resident() -> int:
+    """This process's own peak, in bytes.
+
+    `getrusage` would do, but on Linux a child started by `vfork` inherits its parent's peak there.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM.")
 
 
 if __name__ == "__main__":

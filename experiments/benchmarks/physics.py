@@ -45,11 +45,13 @@ def physics_cases(
     action_TNA = random_actions(effort, num_worlds, engine.mjmodel.nu)
     loop = physics_loop(engine.mjmodel, num_worlds, engine.substeps, available())
     slices = episode_slices(effort)
-    rows = engine.state_dict  # the states that the environment's next episode starts from
-    return loop, (
-        Case(loop.name, _play_loop(loop, action_TNA, slices), lambda: loop.load(rows()["rows"].numpy())),
-        Case("TrialEnv", play_trials(env, action_TNA, slices)),
-    )
+
+    def load() -> None:
+        """The states that the environment's next episode starts from."""
+        loop.load(engine.state_dict()["rows"].numpy())
+
+    ours = Case("TrialEnv", play_trials(env, action_TNA, slices))
+    return loop, (Case(loop.name, _play_loop(loop, action_TNA, slices), load), ours)
 
 
 def random_actions(effort: Effort, num_worlds: int, num_actions: int) -> np.ndarray:
@@ -65,6 +67,11 @@ def episode_slices(effort: Effort) -> list[slice]:
     return [slice(a, b) for a, b in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)]
 
 
+def steps_in(part: slice) -> int:
+    """How many steps a slice has."""
+    return len(range(part.start, part.stop))
+
+
 def play_trials(env: TrialEnv, action_TNA: np.ndarray, slices: list[slice]) -> Callable[[], int]:
     """Plays the next slice of an episode at each call."""
     episode = torch.from_numpy(action_TNA)
@@ -75,21 +82,19 @@ def play_trials(env: TrialEnv, action_TNA: np.ndarray, slices: list[slice]) -> C
         for action_NA in episode[part]:
             env.step(action_NA)
         env.finished()
-        return env.num_worlds * (part.stop - part.start)
+        return env.num_worlds * steps_in(part)
 
     return run
 
 
-def _play_loop(
-    loop: PhysicsLoop, action_TNA: np.ndarray, slices: list[slice]
-) -> Callable[[], int]:
+def _play_loop(loop: PhysicsLoop, action_TNA: np.ndarray, slices: list[slice]) -> Callable[[], int]:
     ctrl_TNA = action_TNA.astype(np.float64)
+    num_worlds = len(action_TNA[0])
     parts = itertools.cycle(slices)
 
     def run() -> int:
         part = next(parts)
         loop.play(ctrl_TNA[part])
-        return ctrl_TNA.shape[1] * (part.stop - part.start)
+        return num_worlds * steps_in(part)
 
     return run
-

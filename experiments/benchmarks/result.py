@@ -56,8 +56,6 @@ class Effort:
     """Steps per episode; one repetition of the environment benchmarks is one episode."""
     epochs: int = 4
     """Epochs of a training update."""
-    memory_worlds: int = 1024
-    """Worlds of the memory benchmark."""
     seed: int = 0
     """Decides actions, weights and tasks."""
 
@@ -81,6 +79,4 @@ def compare(
     details: dict[str, float] | None = None,
 ) -> Result:
     """The result of a case that was interleaved with its reference."""
-    return Result(
-        case, measured.ratio, bar, "×", measured, reference, notes, details or {}
-    )
+    return Result(case, measured.ratio, bar, "×", measured, reference, notes, details or {})

@@ -64,6 +64,7 @@ def percept(**changes: Tensor) -> TimeStep:
         previous_reward=torch.tensor([4.0, 6.0]),
         episode_start=flags,
         trial_start=flags,
+        clock=torch.tensor([[0.5, 0.75], [0.125, 0.25]]),
         reward=torch.zeros(2),
         terminated=flags,
         truncated=flags,
@@ -80,6 +81,7 @@ def row(rollout: Rollout, t: int) -> TimeStep:
         previous_reward=rollout.previous_reward[t],
         episode_start=rollout.episode_start[t],
         trial_start=rollout.trial_start[t],
+        clock=rollout.clock[t],
     )
 
 
@@ -114,11 +116,14 @@ def test_scanning_a_real_rollout_equals_stepping_through_it(family, config):
         torch.testing.assert_close(scanned.value[t], stepped.value, rtol=1e-4, atol=2e-5)
 
 
-def test_the_token_is_observation_action_reward_start_and_known():
-    """Continuous, with fresh statistics (mean 0, variance 1): the numbers stand there as they are."""
+def test_the_token_is_observation_clock_action_reward_start_and_known():
+    """Continuous, with fresh statistics (mean 0, variance 1): the numbers stand as they are."""
     agent = Agent(SMALL, 3, BOX, seed=0)
     token_BF = agent.token(percept(trial_start=torch.tensor([False, False])))
-    expected = [[1, 2, 3, 0.5, -0.5, 4, 0, 1], [-1, -2, -3, 0.25, 0.75, 6, 1, 1]]
+    expected = [
+        [1, 2, 3, 0.5, 0.75, 0.5, -0.5, 4, 0, 1],
+        [-1, -2, -3, 0.125, 0.25, 0.25, 0.75, 6, 1, 1],
+    ]
     torch.testing.assert_close(token_BF, torch.tensor(expected))
 
 
@@ -126,8 +131,8 @@ def test_a_discrete_action_is_one_hot_in_the_token():
     agent = Agent(SMALL, 3, spaces.Discrete(4), seed=0)
     step = percept(previous_action=torch.tensor([2, 0]), trial_start=torch.tensor([False, False]))
     token_BF = agent.token(step)
-    expected = [[1, 2, 3, 0, 0, 1, 0, 4, 0, 1], [-1, -2, -3, 1, 0, 0, 0, 6, 1, 1]]
-    torch.testing.assert_close(token_BF, torch.tensor(expected, dtype=torch.float32))
+    expected = [[0, 0, 1, 0, 4, 0, 1], [1, 0, 0, 0, 6, 1, 1]]
+    torch.testing.assert_close(token_BF[:, 5:], torch.tensor(expected, dtype=torch.float32))
 
 
 @pytest.mark.parametrize("space", [BOX, spaces.Discrete(2)], ids=["continuous", "discrete"])
@@ -137,9 +142,8 @@ def test_at_a_trials_start_the_token_tells_nothing_of_the_past(space):
     agent.moments.update(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 3.0)
     action = percept().previous_action if space is BOX else torch.tensor([1, 1])
     known, blank = agent.token(percept(previous_action=action))
-    assert known[3:].count_nonzero() >= 3
-    features = agent.action_size
-    assert not blank[3 : 3 + features + 1].any()  # action and reward
+    assert known[5:].count_nonzero() >= 3
+    assert not blank[5:-2].any()  # action and reward
     assert blank[-2:].tolist() == [1.0, 0.0]  # an episode starts; nothing is known
 
 
@@ -162,7 +166,7 @@ def test_in_a_real_rollout_the_past_is_blank_exactly_at_trial_starts(family):
 
 @torch.no_grad()
 def test_an_agent_with_memory_reads_its_history():
-    """The last reward, the last action, the episode's start and the memory each change both heads."""
+    """Last reward, last action, the episode's start and the memory each change both heads."""
     agent = shaken(Agent(SMALL, 3, BOX, seed=0))
     (rows,) = agent.memory.initial_state(2)
     base, _ = agent.step(percept(), (rows,))
@@ -181,6 +185,7 @@ def test_an_agent_with_memory_reads_its_history():
 @torch.no_grad()
 def test_a_markov_agent_ignores_its_history():
     agent = shaken(Agent(MARKOV, 3, BOX, seed=0))
+    assert agent.token(percept()).shape == (2, 3 + 2)
     base, state = agent.step(percept(), agent.memory.initial_state(2))
     other, _ = agent.step(
         percept(
@@ -191,14 +196,22 @@ def test_a_markov_agent_ignores_its_history():
         ),
         state,
     )
-    assert torch.equal(
-        agent.token(percept()),
-        agent.moments.normalize(torch.cat([percept().observation, torch.zeros(2, 1)], dim=1))[
-            :, :3
-        ],
-    )
     assert torch.equal(base.value, other.value)
     assert torch.equal(base.policy.mode(), other.policy.mode())
+
+
+@torch.no_grad()
+def test_an_agent_reads_the_clock_unless_it_must_not():
+    """The heads follow it even where the memory is blank: a fixed horizon has that much left."""
+    later = percept(clock=torch.ones(2, 2))
+    agent = shaken(Agent(SMALL, 3, BOX, seed=0))
+    base, _ = agent.step(percept(), agent.memory.initial_state(2))
+    other, _ = agent.step(later, agent.memory.initial_state(2))
+    assert (base.value - other.value).abs().min() > 1e-4
+    blind = shaken(Agent(replace(SMALL, sees_clock=False), 3, BOX, seed=0))
+    assert torch.equal(blind.token(percept()), blind.token(later))
+    expected = torch.tensor([1, 2, 3, 0.5, -0.5, 4, 0, 1])
+    torch.testing.assert_close(blind.token(percept())[0], expected)
 
 
 @torch.no_grad()
@@ -240,7 +253,7 @@ def test_noise_is_normal_for_a_gaussian_policy_and_uniform_for_a_categorical_one
     assert normal.dtype == uniform.dtype == torch.float32
     assert abs(float(normal.std()) - 1.0) < 0.1
     assert float(normal.min()) < -2.0
-    assert 0.0 <= float(uniform.min())
+    assert float(uniform.min()) >= 0.0
     assert abs(float(uniform.mean()) - 0.5) < 0.05
 
 

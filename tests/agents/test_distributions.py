@@ -61,7 +61,10 @@ def test_gradients_of_log_prob_and_entropy_agree_with_torch(make):
 
 
 def test_a_gaussian_worked_by_hand():
-    """Mean 1, std 2, action 5: z = 2, log p = −2²/2 − ln 2 − ½ ln 2π; entropy = ½ + ½ ln 2π + ln 2."""
+    """Mean 1, std 2, action 5, so z = 2.
+
+    log p = −2²/2 − ln 2 − ½ ln 2π; entropy = ½ + ½ ln 2π + ln 2.
+    """
     policy = DiagonalGaussian(torch.tensor([1.0]), torch.tensor([math.log(2.0)]))
     log_prob = -2.0 - math.log(2.0) - 0.5 * math.log(2.0 * math.pi)
     assert float(policy.log_prob(torch.tensor([5.0]))) == pytest.approx(log_prob, rel=1e-6)

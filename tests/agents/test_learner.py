@@ -5,6 +5,7 @@ Shape legend: T time, B worlds.
 
 import io
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -179,7 +180,7 @@ def test_each_epoch_meets_every_world_once_in_an_order_of_its_own():
     for _ in range(2):
         learner.update(actor.collect(NUM_STEPS))
     assert [len(worlds) for worlds in spy.worlds] == [2] * 24
-    epochs = [sum(spy.worlds[i : i + 4], []) for i in range(0, 24, 4)]
+    epochs = [list(chain(*spy.worlds[i : i + 4])) for i in range(0, 24, 4)]
     assert all(sorted(epoch) == list(range(NUM_WORLDS)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 6
 
@@ -354,7 +355,7 @@ def test_an_update_counts_the_rollout_once_into_the_observation_statistics():
 
 @pytest.mark.parametrize("family", ["ProbeRecall", "PointGoal"])
 def test_a_saved_learner_continues_to_the_bit(family):
-    """Through a file of plain tensors: optimiser, reward scale and the place in the random order."""
+    """Through a file of plain tensors: optimiser, reward scale, place in the random order."""
     actor = make_actor(family)
     learner = make_learner(actor.agent)
     train(actor, learner, 2)

@@ -71,7 +71,8 @@ def test_a_constant_feature_becomes_zero():
 def test_the_reward_scale_worked_by_hand():
     """γ = ½, rewards 4 2 | 6 with a trial starting at the third step.
 
-    Discounted returns: 4, ½·4 + 2 = 4, then 0 + 6 = 6. Mean 14/3, variance ((2·(2/3)² + (4/3)²)/3 = 8/9.
+    Discounted returns: 4, ½·4 + 2 = 4, then 0 + 6 = 6. Mean 14/3, variance
+    (2·(2/3)² + (4/3)²) / 3 = 8/9.
     """
     scaler = RewardScaler(1, 0.5)
     reward_TB = torch.tensor([[4.0], [2.0], [6.0]])

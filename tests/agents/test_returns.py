@@ -25,8 +25,8 @@ def ends(num_steps: int, *at: int) -> Tensor:
 def test_credit_crosses_the_boundary_between_episodes_of_a_trial():
     """Two episodes of 3 steps; 10 is earned at the very end; V = 0, γ = λ = 1.
 
-    δ = 0 0 0 | 0 0 10. With nothing discounted, each step's advantage is the sum of the δ from it to
-    the end of the *trial*: 10 10 10 | 10 10 10. (Cut at the inner boundary it would be 0 0 0 | 10 10 10.)
+    δ = 0 0 0 | 0 0 10. With nothing discounted, each step's advantage is the sum of the δ from it
+    to the end of the *trial*: 10 10 10 | 10 10 10. (Cut at the inner boundary: 0 0 0 | 10 10 10.)
     """
     zeros_TB = torch.zeros(6, 1, dtype=torch.float64)
     reward_TB = column(0, 0, 0, 0, 0, 10)

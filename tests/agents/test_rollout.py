@@ -84,7 +84,7 @@ def test_row_t_holds_what_was_seen_at_t_and_what_its_action_did(family, trial):
     rollout = stagger(make_actor(family, **trial)).collect(14)
     twin = stagger(make_actor(family, **trial))
     for t, seen, output, _, after in relive(rollout, twin):
-        for name in ("observation", "previous_action", "previous_reward"):
+        for name in ("observation", "previous_action", "previous_reward", "clock"):
             assert torch.equal(getattr(rollout, name)[t], getattr(seen, name)), name
         assert torch.equal(rollout.episode_start[t], seen.episode_start)
         assert torch.equal(rollout.trial_start[t], seen.trial_start)
@@ -116,7 +116,7 @@ def test_where_the_stream_is_cut_changes_nothing(family, trial):
 
 @each_case
 def test_rollouts_of_half_a_trial_give_the_log_probs_of_one_scan(family, trial):
-    """Memory is carried: the second half is scanned from its `first_state`, or the whole at once."""
+    """Memory is carried: each half is scanned from its `first_state`, or the whole at once."""
     actor = stagger(make_actor(family, **trial))
     half = actor.env.trial_length // 2
     parts = [actor.collect(half) for _ in range(4)]
@@ -188,6 +188,7 @@ def test_open_ended_a_cut_trial_is_worth_its_true_final_observation(family, tria
             previous_reward=after.reward,
             episode_start=torch.zeros_like(seen.episode_start),
             trial_start=torch.zeros_like(seen.trial_start),
+            clock=torch.ones_like(seen.clock),
         )
         expected_B = twin.agent.step(final, memory)[0].value
         cut_B, over_B = after.trial_end & ~after.terminated, after.trial_end & after.terminated
@@ -226,7 +227,7 @@ def test_a_world_does_not_depend_on_how_many_there_are(family, trial):
 
 
 def test_noise_is_a_function_of_seed_world_and_step():
-    """What was added to the mean is the normal draw of the world's key at that step, and no other."""
+    """What was added to the mean is the normal draw of the world's key at that step alone."""
     actor = make_actor("PointGoal", 4)
     parts = [actor.collect(6), actor.collect(6)]
     key_B = rng.world_keys(ACTOR_SEED, rng.Stream.ACTION, 4)

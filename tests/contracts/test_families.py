@@ -4,10 +4,13 @@ A new family is tested by being registered. `PROBE_POLICIES` and the hand-worked
 are the only things to add to.
 """
 
+import functools
 import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,7 +21,6 @@ import quickstudy.envs.families
 from quickstudy.envs import rng
 from quickstudy.envs.families.probes import Probe
 from quickstudy.envs.family import Family
-from quickstudy.envs.headless import mujoco
 from quickstudy.envs.mujoco_family import MujocoFamily
 from quickstudy.envs.registry import FAMILIES, family_class, make_family
 from quickstudy.envs.trials import FixedTasks, TrialEnv
@@ -315,16 +317,21 @@ def test_episodes_have_their_registered_length_unless_the_task_ends_them(name):
 # --- pictures ---------------------------------------------------------------------------------
 
 
+SMALLEST_PICTURE = """
+from quickstudy.envs.headless import mujoco
+context = mujoco.GLContext(8, 8)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 50)
+"""
+
+
+@functools.cache
 def rendering_obstacle():
-    """Why MuJoCo cannot draw here, or None: the smallest picture, without our code."""
-    try:
-        context = mujoco.GLContext(8, 8)
-        context.make_current()
-        mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 50).free()
-        context.free()
-    except Exception as error:  # each GL library fails in its own way
-        return f"MuJoCo cannot draw here: {type(error).__name__}: {error}"
-    return None
+    """Why MuJoCo cannot draw here, or "": tried in a process of its own, since GLFW may crash."""
+    code = [sys.executable, "-c", SMALLEST_PICTURE]
+    run = subprocess.run(code, capture_output=True, text=True, check=False)
+    reason = (run.stderr.strip().splitlines() or ["it crashed"])[-1]
+    return f"MuJoCo cannot draw here: {reason}" if run.returncode else ""
 
 
 @pytest.mark.parametrize("name", FAMILIES)

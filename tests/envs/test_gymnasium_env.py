@@ -46,9 +46,8 @@ def test_importing_twice_registers_once():
 
 
 def test_make_imports_a_module_named_in_the_id():
-    code = (
-        "import gymnasium; gymnasium.make('quickstudy:quickstudy/HalfCheetahVel-v0').reset(seed=0)"
-    )
+    env_id = "quickstudy:quickstudy/HalfCheetahVel-v0"
+    code = f"import gymnasium; gymnasium.make({env_id!r}).reset(seed=0)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,6 +1,6 @@
 """Every probe family is learned in seconds: each isolates one way in which learning can fail.
 
-The budgets are about twice what is needed, with one seed and one thread, so that a run is repeatable.
+Budgets leave a margin; one seed and one thread make a run repeatable.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from quickstudy.agents.objectives.ppo import PPO, PPOConfig
 from quickstudy.agents.registry import AGENTS
 from quickstudy.agents.rollout import Actor
 from quickstudy.envs.registry import FAMILIES, family_class
-from quickstudy.envs.trials import TrialEnv
+from quickstudy.envs.trials import FixedTasks, TrialEnv
 
 NUM_WORLDS = 64
 DISCOUNT = 0.99
@@ -44,7 +44,7 @@ class Trained:
 
     @torch.no_grad()
     def play(self, *, wipe: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """One trial in each of 64 fresh worlds, taking the most likely actions.
+        """One trial in each of 64 worlds, taking the most likely actions; tasks are evenly spread.
 
         `wipe` makes the agent take every episode for the first of a trial.
 
@@ -52,7 +52,8 @@ class Trained:
             The returns (worlds, episodes), and by step and world the observations and the values in
             units of the unscaled reward.
         """
-        env = TrialEnv(self.family, NUM_WORLDS, **self.trial)
+        listing = family_class(self.family).task_space.listing("test", NUM_WORLDS, seed=SEED)
+        env = TrialEnv(self.family, NUM_WORLDS, task_source=FixedTasks(listing), **self.trial)
         step, state = env.reset(EVALUATION_SEED), self.agent.memory.initial_state(NUM_WORLDS)
         observations, values = [], []
         for _ in range(env.trial_length):
@@ -156,22 +157,22 @@ def test_value_of_an_unknown_arm_includes_what_will_be_learned_about_it():
 
 
 def test_the_arm_is_found_in_the_first_episode_and_remembered_in_the_others():
-    """Episode 1 is a guess, right in half of the 64 worlds (± 4 standard errors of 1/16)."""
+    """Episode 1 is a guess, right in the half of the worlds where that arm pays."""
     returns, _, _ = train("ProbeArm", updates=BUDGET["ProbeArm"]).play()
-    assert float(returns[:, 0].mean()) == pytest.approx(0.5, abs=0.25)
+    assert float(returns[:, 0].mean()) == 0.5
     assert float(returns[:, 1:].mean(dim=0).min()) >= 0.95
 
 
 def test_with_its_memory_wiped_at_each_episode_the_same_agent_only_guesses():
-    """It then repeats its first choice, so each episode is as good as the first."""
+    """It then repeats its first choice: every episode is as good as the first."""
     returns, _, _ = train("ProbeArm", updates=BUDGET["ProbeArm"]).play(wipe=True)
-    assert float(returns.mean()) == pytest.approx(0.5, abs=0.25)
-    assert torch.equal(returns, returns[:, :1].expand_as(returns))
+    assert returns.mean(dim=0).tolist() == [0.5] * 8
 
 
 def test_an_agent_without_memory_cannot_find_the_arm():
+    """It always pulls the same one."""
     returns, _, _ = train("ProbeArm", "markov", updates=BUDGET["ProbeArm"]).play()
-    assert float(returns[:, 1:].mean()) <= 0.75
+    assert returns.mean(dim=0).tolist() == [0.5] * 8
 
 
 def test_an_agent_told_its_task_pulls_the_right_arm_from_the_first_episode():
@@ -183,4 +184,4 @@ def test_an_agent_told_its_task_pulls_the_right_arm_from_the_first_episode():
 def test_an_agent_without_memory_cannot_recall_a_cue():
     """In `ProbeRecall` the cue is four steps old when it must be named: −1 or +1, at even odds."""
     returns, _, _ = train("ProbeRecall", "markov", updates=BUDGET["ProbeRecall"]).play()
-    assert abs(float(returns.mean())) <= 0.5
+    assert abs(float(returns.mean())) <= 0.4

@@ -1,0 +1,204 @@
+"""`quickstudy bench`: how fast this machine steps and trains, and how much memory that takes.
+
+Every figure that a bar is set on is a ratio to something else timed in turns with it (see
+`interleave`), so it means the same on a slow machine as on a fast one.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from quickstudy.envs.errors import unknown
+from quickstudy.envs.registry import DEVICES
+from quickstudy.experiments.benchmarks.gymnasium_baselines import (
+    single_benchmark,
+    vector_benchmark,
+)
+from quickstudy.experiments.benchmarks.interleave import Plan
+from quickstudy.experiments.benchmarks.memory import memory_benchmark
+from quickstudy.experiments.benchmarks.physics import physics_benchmark
+from quickstudy.experiments.benchmarks.result import Benchmark, Effort, Result
+from quickstudy.experiments.benchmarks.training import training_benchmark
+from quickstudy.experiments.threads import available
+
+PACKAGES = (
+    "quickstudy",
+    "mujoco",
+    "torch",
+    "numpy",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
+)
+
+QUICK = Effort(plan=Plan(rounds=4, seconds=2.0, min_repetitions=1), episode_length=40, epochs=1)
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to measure, and where to write it."""
+
+    json: Path | None = None
+    """File to write versions, load, and every repetition's figures to."""
+    device: str = "cpu"
+    """Where to measure: cpu."""
+    quick: bool = False
+    """True: episodes of 40 steps, one epoch and few repetitions (a minute, and rougher figures)."""
+    only: tuple[str, ...] = field(default=())
+    """Run the cases whose names contain any of these, such as physics or AntDir; all if none."""
+    seed: int = 0
+    """Decides actions, tasks and weights."""
+
+
+def benchmarks() -> list[Benchmark]:
+    """All of them, with their bars."""
+    return [
+        physics_benchmark("HalfCheetahDir", 64, at_least=0.90),
+        physics_benchmark("HalfCheetahDir", 256, at_least=0.95),
+        physics_benchmark("HalfCheetahDir", 1024, at_least=0.95),
+        physics_benchmark("AntDir", 64, at_least=0.90),
+        vector_benchmark(256, at_least=4.0),
+        single_benchmark(at_least=0.8),
+        training_benchmark(64, at_least=3.0),
+        memory_benchmark(1024, at_most=2.0),
+    ]
+
+
+def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
+    """Measure, show a table, and write the figures if a file is named.
+
+    Raises:
+        ValueError: for an unknown device, a filter that no case matches or a file in no folder;
+            before anything is measured.
+    """
+    console = console or Console()
+    _check(config)
+    effort = replace(QUICK if config.quick else Effort(), seed=config.seed)
+    selected = select(benchmarks(), config.only)
+    conditions = machine()
+    results = run_all(selected, effort, console)
+    console.print(table(results))
+    for line in remarks(results):
+        console.print(line)
+    if config.json is not None:
+        record = report(config, conditions, results)
+        config.json.write_text(json.dumps(record, indent=1) + "\n")
+    return results
+
+
+def select(candidates: Sequence[Benchmark], only: Iterable[str]) -> list[Benchmark]:
+    """The benchmarks whose names contain any of the filters; all if there is none.
+
+    Raises:
+        ValueError: for a filter that matches nothing.
+    """
+    filters = list(only)
+    for text in filters:
+        if not any(text in benchmark.name for benchmark in candidates):
+            raise unknown("benchmark", text, [benchmark.name for benchmark in candidates])
+    return [b for b in candidates if not filters or any(text in b.name for text in filters)]
+
+
+def run_all(selected: Sequence[Benchmark], effort: Effort, console: Console) -> list[Result]:
+    """Run one after the other, saying which."""
+    results: list[Result] = []
+    for benchmark in selected:
+        with console.status(f"{benchmark.name} …"):
+            start = time.perf_counter()
+            results += benchmark.run(effort)
+        console.print(f"{benchmark.name}: {time.perf_counter() - start:.0f} s")
+    return results
+
+
+def table(results: Sequence[Result]) -> Table:
+    """One line per case."""
+    shown = Table(title="quickstudy bench", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown.add_column("case", no_wrap=True)
+    for heading in ("bar", "measured", "min–max", "frames/s", "reference", "reps"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        shown.add_row(*_row(result))
+    return shown
+
+
+def remarks(results: Sequence[Result]) -> list[str]:
+    """What the table has no room for: notes and further figures."""
+    lines = []
+    for result in results:
+        figures = [f"{name} {value:.2f}" for name, value in result.details.items()]
+        if figures or result.notes:
+            lines.append(f"{result.case}: {', '.join([*result.notes, *figures])}")
+    return lines
+
+
+def machine() -> dict[str, Any]:
+    """The circumstances of a measurement."""
+    return {
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": available(),
+        "load_average_before": os.getloadavg(),
+    }
+
+
+def report(
+    config: BenchConfig, conditions: dict[str, Any], results: Sequence[Result]
+) -> dict[str, Any]:
+    """Everything measured, as plain types for JSON."""
+    settings = {"quick": config.quick, "only": list(config.only), "seed": config.seed}
+    return (
+        conditions
+        | settings
+        | {
+            "load_average_after": os.getloadavg(),
+            "results": [result.to_dict() for result in results],
+        }
+    )
+
+
+def _check(config: BenchConfig) -> None:
+    if config.device not in DEVICES:
+        raise unknown("device", config.device, DEVICES)
+    if config.json is not None and not config.json.parent.is_dir():
+        raise ValueError(f"--json {config.json}: there is no folder {config.json.parent}.")
+
+
+def _row(result: Result) -> list[str]:
+    unit = "" if result.unit == "×" else f" {result.unit}"
+    verdict = {True: "[green]", False: "[red]", None: ""}[result.met]
+    value = "—" if result.value is None else f"{verdict}{result.value:.2f}{unit}"
+    bar = "" if result.bar is None else f"{result.bar}{unit}"
+    if result.measured is None or result.reference is None:
+        return [result.case, bar, value, "", "", "", ""]
+    ratios = result.measured.ratios
+    spread = f"{min(ratios):.2f}–{max(ratios):.2f}"
+    rates = [f"{m.rate / 1000:.1f}k" for m in (result.measured, result.reference)]
+    return [result.case, bar, value, spread, *rates, str(len(ratios))]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's name, where Linux says it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
