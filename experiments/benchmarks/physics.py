@@ -26,7 +26,8 @@ def physics_benchmark(family: str, num_worlds: int, at_least: float) -> Benchmar
 
     def run(effort: Effort) -> list[Result]:
         with torch_threads(ACTING):
-            loop, cases = physics_cases(family, num_worlds, effort)
+            env = TrialEnv(family, num_worlds, episode_length=effort.episode_length)
+            loop, cases = physics_cases(env, effort)
             reference, measured = interleave(cases, effort.plan)
         note = "reference: " + loop.name
         return [compare(name, measured, reference, Bar("at least", at_least), notes=(note,))]
@@ -34,16 +35,13 @@ def physics_benchmark(family: str, num_worlds: int, at_least: float) -> Benchmar
     return Benchmark(name, run)
 
 
-def physics_cases(
-    family: str, num_worlds: int, effort: Effort
-) -> tuple[PhysicsLoop, tuple[Case, Case]]:
+def physics_cases(env: TrialEnv, effort: Effort) -> tuple[PhysicsLoop, tuple[Case, Case]]:
     """The physics loop, and the two cases: it and the environment."""
-    env = TrialEnv(family, num_worlds, episode_length=effort.episode_length)
     env.reset(effort.seed)
     assert isinstance(env.family, MujocoFamily)
     engine = env.family.engine
-    action_TNA = random_actions(effort, num_worlds, engine.mjmodel.nu)
-    loop = physics_loop(engine.mjmodel, num_worlds, engine.substeps, available())
+    action_TNA = random_actions(effort, env.num_worlds, engine.mjmodel.nu)
+    loop = physics_loop(engine.mjmodel, env.num_worlds, engine.substeps, available())
     slices = episode_slices(effort)
 
     def load() -> None:
