@@ -88,6 +88,7 @@ class BatchEngine:
         self.dt = float(model.opt.timestep) * substeps
         self.device = torch.device("cpu")
         self.dtype = torch.float64
+        self.any_diverged = False
         self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
         self.data = LiveFields(self._batch.bind)
         self.model = LiveFields(self._batch.expand)
@@ -120,9 +121,11 @@ class BatchEngine:
     def _find_diverged(self) -> None:
         """MuJoCo resets a bad simulation to qpos0 by itself and counts a warning."""
         counts = self._batch.warning
-        if counts.any():
+        if np.count_nonzero(counts):
             bad = counts[:, _BAD_STATE, 1].any(axis=1)
             self.diverged = torch.from_numpy(bad)
+            self.any_diverged = bool(bad.any())
             counts[:] = 0
-        elif self.diverged.any():
+        elif self.any_diverged:
+            self.any_diverged = False
             self.diverged = torch.zeros_like(self.diverged)

@@ -6,7 +6,7 @@ Shape legend: N worlds, D task parameters, A action dimensions, O observation fe
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,17 @@ class Outcome:
     def reward(self) -> Tensor:
         """The sum of the terms, `(N,)` float64."""
         return torch.stack(tuple(self.reward_terms.values())).sum(dim=0)
+
+
+class OneStep(NamedTuple):
+    """What one step brought to a family of one world."""
+
+    observation: np.ndarray
+    """`(O,)` float32, held by nothing else."""
+    reward_terms: dict[str, float]
+    reward: float
+    terminated: bool
+    diverged: bool
 
 
 class Family(ABC):
@@ -110,6 +121,21 @@ class Family(ABC):
     def observe(self) -> Tensor:
         """The observation, float32 `(N, O)`; zeros where the last step diverged."""
         return self._observe().to(torch.float32).masked_fill(self._diverged_N.unsqueeze(1), 0.0)
+
+    def step_one(self, action_A: np.ndarray) -> OneStep:
+        """`step` and `observe` of a family of one world, in plain numbers.
+
+        Args:
+            action_A: `(A,)` float32 (clipped to the box), or a 0-d int64.
+        """
+        outcome = self.step(torch.from_numpy(action_A).unsqueeze(0))
+        return OneStep(
+            observation=self.observe().numpy()[0],
+            reward_terms={name: float(term) for name, term in outcome.reward_terms.items()},
+            reward=float(outcome.reward),
+            terminated=bool(outcome.terminated),
+            diverged=bool(outcome.diverged),
+        )
 
     def expert_action(self, belief_ND: Tensor) -> Tensor | None:
         """The best action if `belief_ND` `(N, D)` were the tasks; None where nobody wrote one."""

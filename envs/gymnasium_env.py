@@ -193,13 +193,11 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
         Raises:
             ValueError: for an action of the wrong shape, type or value.
         """
-        checked = action_array(self._family.action_space, action, ())
-        outcome = self._family.step(torch.from_numpy(checked).unsqueeze(0))
-        info: dict[str, Any] = {"task": self._task_D.copy(), "diverged": bool(outcome.diverged)}
-        for name, term_N in outcome.reward_terms.items():
-            info[f"reward_{name}"] = float(term_N)
-        reward, terminated = float(outcome.reward), bool(outcome.terminated)
-        return self._observe(), reward, terminated, False, info
+        one = self._family.step_one(action_array(self._family.action_space, action, ()))
+        info: dict[str, Any] = {"task": self._task_D.copy(), "diverged": one.diverged}
+        for name, term in one.reward_terms.items():
+            info[f"reward_{name}"] = term
+        return one.observation, one.reward, one.terminated, False, info
 
     def render(self) -> np.ndarray | None:
         """A picture of the world, uint8 `(height, width, 3)`; None without a render mode."""

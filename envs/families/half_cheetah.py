@@ -1,12 +1,21 @@
-"""What the half-cheetah families share: the body, its observation and its control cost."""
+"""What the half-cheetah families share: the body, its observation, its costs and its fast lane."""
 
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from quickstudy.envs.family import Outcome, unbounded_box, unit_box
+from quickstudy.envs.family import OneStep, Outcome, unbounded_box, unit_box
 from quickstudy.envs.mujoco_family import MujocoFamily
 
 CONTROL_COST = 0.05
+
+Real = TypeVar("Real", float, Tensor)
+"""One world's number, or `(N,)` of them."""
 
 
 class HalfCheetah(MujocoFamily):
@@ -18,18 +27,49 @@ class HalfCheetah(MujocoFamily):
     action_space = unit_box(6)
     render_fps = 20
 
+    def __init__(
+        self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
+    ) -> None:
+        super().__init__(num_worlds, device, num_threads=num_threads)
+        self._row = [self.engine.data[name].numpy()[0] for name in ("qpos", "qvel", "ctrl")]
+        self._flag = {diverged: torch.tensor([diverged]) for diverged in (False, True)}
+
+    @abstractmethod
+    def _terms(self, velocity: Real, cost: Real, task: Sequence[Real]) -> dict[str, Real]:
+        """Reward terms for a forward velocity (m/s), a control cost and the task's parameters."""
+
     def _observe(self) -> Tensor:
         return torch.cat([self._qpos_NQ[:, 1:], self._qvel_NV], dim=1)
 
-    def _run(self, action_NA: Tensor) -> tuple[Tensor, Tensor]:
-        """Simulate one step; returns forward velocity (m/s) and control cost, each `(N,)`."""
+    def _advance(self, action: Tensor) -> Outcome:
         x_before_N = self._qpos_NQ[:, 0].clone()
-        self._simulate(action_NA)
+        self._simulate(action)
         velocity_N = (self._qpos_NQ[:, 0] - x_before_N) / self.engine.dt
-        cost_N = CONTROL_COST * action_NA.square().sum(dim=1)
-        return velocity_N, cost_N.to(torch.float64)
+        terms = self._terms(velocity_N, _control_cost(action), self.task_ND.unbind(1))
+        # Only a time limit or divergence ends an episode.
+        return Outcome(terms, torch.zeros_like(self.engine.diverged), self.engine.diverged)
 
-    def _outcome(self, **reward_terms: Tensor) -> Outcome:
-        """A step of an episode that only a time limit or divergence ends."""
-        never = torch.zeros_like(self.engine.diverged)
-        return Outcome(reward_terms, never, self.engine.diverged)
+    def step_one(self, action_A: np.ndarray) -> OneStep:
+        """As `step`, without tensors: those of one world cost several times its physics."""
+        qpos_Q, qvel_V, ctrl_A = self._row
+        action_A = np.minimum(np.maximum(action_A, self.action_space.low), self.action_space.high)
+        ctrl_A[:] = action_A
+        x_before = qpos_Q.item(0)
+        self.engine.step()
+        velocity = (qpos_Q.item(0) - x_before) / self.engine.dt
+        cost = CONTROL_COST * sum((action_A * action_A).tolist())
+        terms = self._terms(velocity, cost, self.task_ND.numpy()[0].tolist())
+        reward = sum(terms.values())
+        diverged = self.engine.any_diverged or not math.isfinite(reward)
+        self._diverged_N = self._flag[diverged]
+        if diverged:
+            return OneStep(np.zeros(17, np.float32), dict.fromkeys(terms, 0.0), 0.0, True, True)
+        observation_O = np.empty(17, np.float32)
+        observation_O[:8] = qpos_Q[1:]
+        observation_O[8:] = qvel_V
+        return OneStep(observation_O, terms, reward, False, False)
+
+
+def _control_cost(action_NA: Tensor) -> Tensor:
+    # Float32 squares add up exactly in float64 (unless 10⁸ apart), so in any order: see `step_one`.
+    return CONTROL_COST * action_NA.square().sum(dim=1, dtype=torch.float64)

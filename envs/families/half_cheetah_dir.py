@@ -1,9 +1,8 @@
 """HalfCheetahDir: run forwards or backwards."""
 
-from torch import Tensor
+from collections.abc import Sequence
 
-from quickstudy.envs.families.half_cheetah import HalfCheetah
-from quickstudy.envs.family import Outcome
+from quickstudy.envs.families.half_cheetah import HalfCheetah, Real
 from quickstudy.envs.tasks import ListedTasks, Parameter
 
 
@@ -58,6 +57,5 @@ class HalfCheetahDir(HalfCheetah):
 
     task_space = ListedTasks(Parameter("direction", -1.0, 1.0, "sign"), (-1.0, 1.0))
 
-    def _advance(self, action: Tensor) -> Outcome:
-        velocity_N, cost_N = self._run(action)
-        return self._outcome(run=self.task_ND[:, 0] * velocity_N, control=-cost_N)
+    def _terms(self, velocity: Real, cost: Real, task: Sequence[Real]) -> dict[str, Real]:
+        return {"run": task[0] * velocity, "control": -cost}

@@ -1,9 +1,8 @@
 """HalfCheetahVel: run at a hidden target speed."""
 
-from torch import Tensor
+from collections.abc import Sequence
 
-from quickstudy.envs.families.half_cheetah import HalfCheetah
-from quickstudy.envs.family import Outcome
+from quickstudy.envs.families.half_cheetah import HalfCheetah, Real
 from quickstudy.envs.tasks import BoxTasks, Parameter
 
 
@@ -55,6 +54,5 @@ class HalfCheetahVel(HalfCheetah):
 
     task_space = BoxTasks(Parameter("velocity", 0.0, 3.0, "m/s"), ood=((3.0, 4.0),))
 
-    def _advance(self, action: Tensor) -> Outcome:
-        velocity_N, cost_N = self._run(action)
-        return self._outcome(speed=-(velocity_N - self.task_ND[:, 0]).abs(), control=-cost_N)
+    def _terms(self, velocity: Real, cost: Real, task: Sequence[Real]) -> dict[str, Real]:
+        return {"speed": -abs(velocity - task[0]), "control": -cost}
