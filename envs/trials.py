@@ -190,6 +190,7 @@ class TrialEnv:
         self._trial_N = counter  # trials begun before the present one
         self._episode_N = counter.clone()  # episodes of the present trial that have ended
         self._step_N = counter.clone()  # steps of the present episode
+        self._return_N = torch.zeros(self.num_worlds, dtype=torch.float64, device=self.device)
         self._returns_NK = torch.zeros(shape, dtype=torch.float64, device=self.device)
         self._lengths_NK = torch.zeros(shape, dtype=torch.int64, device=self.device)
         self._finished.clear()
@@ -221,19 +222,21 @@ class TrialEnv:
         truncated_N = (self._step_N >= self.episode_length) & ~outcome.terminated
         ended_N = outcome.terminated | truncated_N
         reward_N = outcome.reward
-        self._count(reward_N, outcome.diverged)
-        final_observation = self._observe()
+        self._return_N = self._return_N + reward_N
+        if outcome.diverged.any():
+            self.num_diverged += int(outcome.diverged.sum())
+        observation = final_observation = self._observe()
+        reward_N = previous_reward = reward_N.to(torch.float32)
+        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0).nan_to_num()
+        trial_end_N = self._no_world
         if ended_N.any():
             trial_end_N = self._end_episodes(ended_N)
             observation = self._observe()
-        else:
-            trial_end_N, observation = self._no_world, final_observation
-        reward_N = reward_N.to(torch.float32)
-        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0).nan_to_num()
+            applied, previous_reward = (_blank(x, trial_end_N) for x in (applied, reward_N))
         return TimeStep(
             observation=observation,
-            previous_action=_blank(applied, trial_end_N),
-            previous_reward=_blank(reward_N, trial_end_N),
+            previous_action=applied,
+            previous_reward=previous_reward,
             episode_start=ended_N,
             trial_start=trial_end_N,
             clock=self._clock(),
@@ -266,6 +269,7 @@ class TrialEnv:
             "trial": self._trial_N,
             "episode": self._episode_N,
             "step": self._step_N,
+            "return": self._return_N,
             "returns": self._returns_NK,
             "lengths": self._lengths_NK,
             "num_diverged": torch.tensor(self.num_diverged),
@@ -280,6 +284,7 @@ class TrialEnv:
         self._trial_N = state["trial"].clone()
         self._episode_N = state["episode"].clone()
         self._step_N = state["step"].clone()
+        self._return_N = state["return"].clone()
         self._returns_NK = state["returns"].clone()
         self._lengths_NK = state["lengths"].clone()
         self.num_diverged = int(state["num_diverged"])
@@ -313,19 +318,16 @@ class TrialEnv:
             shape = (self.num_worlds,)
             raise ValueError(f"seed must be an integer or int64 keys {shape}, got {seed!r}.")
 
-    def _count(self, reward_N: Tensor, diverged_N: Tensor) -> None:
-        """Add a step to the accounts of the present episodes."""
-        column_N1 = self._episode_N.unsqueeze(1)
-        self._returns_NK.scatter_add_(1, column_N1, reward_N.unsqueeze(1))
-        self._lengths_NK.scatter_add_(1, column_N1, torch.ones_like(column_N1))
-        if diverged_N.any():
-            self.num_diverged += int(diverged_N.sum())
-
     def _end_episodes(self, ended_N: Tensor) -> Tensor:
         """Move on to the next episode or trial; returns where a trial ended."""
+        episodes_K = torch.arange(self.episodes_per_trial, device=self.device)
+        present_NK = ended_N.unsqueeze(1) & (self._episode_N.unsqueeze(1) == episodes_K)
+        self._returns_NK = torch.where(present_NK, self._return_N.unsqueeze(1), self._returns_NK)
+        self._lengths_NK = torch.where(present_NK, self._step_N.unsqueeze(1), self._lengths_NK)
         trial_end_N = ended_N & (self._episode_N == self.episodes_per_trial - 1)
         self._episode_N = torch.where(ended_N, self._episode_N + 1, self._episode_N)
         self._step_N = self._step_N.masked_fill(ended_N, 0)
+        self._return_N = self._return_N.masked_fill(ended_N, 0.0)
         if trial_end_N.any():
             self._end_trials(trial_end_N)
         self._start_episodes(ended_N)
@@ -342,8 +344,6 @@ class TrialEnv:
         )
         self._trial_N = self._trial_N + trial_end_N
         self._episode_N = self._episode_N.masked_fill(trial_end_N, 0)
-        self._returns_NK = self._returns_NK.masked_fill(trial_end_N.unsqueeze(1), 0.0)
-        self._lengths_NK = self._lengths_NK.masked_fill(trial_end_N.unsqueeze(1), 0)
 
     def _start_episodes(self, mask_N: Tensor) -> None:
         """Reset physics; the task changes only with the trial, being a function of its number."""

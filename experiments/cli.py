@@ -14,7 +14,7 @@ import tyro
 
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.registry import FAMILIES
-from quickstudy.experiments.config import TrainConfig
+from quickstudy.experiments.config import TrainConfig, resolve_device
 from quickstudy.experiments.console import make_console
 
 
@@ -153,6 +153,29 @@ class MeasureAnchors:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """Measure speed and memory against bars: C loop, Gymnasium, sb3-contrib (about 6 minutes)."""
+
+    json: Path | None = None
+    """Write versions, machine load and every repetition's figures to this file."""
+    device: str = "auto"
+    """Where to measure: auto or cpu."""
+    quick: bool = False
+    """A minute instead of six, and rougher figures."""
+    only: tuple[str, ...] = ()
+    """Run the cases whose names contain any of these, such as physics or AntDir; all if none."""
+    seed: int = 0
+    """Decides actions, tasks and weights."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.benchmarks.bench import BenchConfig, bench
+
+        device = resolve_device(self.device)
+        config = BenchConfig(self.json, device, self.quick, self.only, self.seed)
+        bench(config, make_console())
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what is installed and what is missing, with the command that fixes it."""
 
@@ -162,13 +185,14 @@ class Doctor:
         make_console().print(table(examine()))
 
 
-Command = List | Train | Eval | Play | MeasureAnchors | Doctor
+Command = List | Train | Eval | Play | Bench | MeasureAnchors | Doctor
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "list": List,
     "train": Train,
     "eval": Eval,
     "play": Play,
+    "bench": Bench,
     "anchors": MeasureAnchors,
     "doctor": Doctor,
 }
@@ -189,3 +213,7 @@ def main() -> None:
 def _fail(error: Exception) -> None:
     sys.stderr.write(f"quickstudy: {error}\n")
     raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

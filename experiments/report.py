@@ -56,8 +56,8 @@ class Report:
     config: EvalConfig
     task_ND: Tensor
     returns_SNK: Returns
-    wiped_SNK: Returns
-    """The same with memory wiped at each episode."""
+    wiped_SNK: Returns | None
+    """The same with memory wiped at each episode, where that was asked for."""
     anchors: Anchors | None
 
     @property
@@ -86,6 +86,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: returns `[task][episode]` (mean over agents) and `[seed][task][episode]`."""
+        wiped = self.wiped_SNK
         return {
             "family": self.family,
             "agent": self.agent,
@@ -93,13 +94,15 @@ class Report:
             "tasks": self.task_ND.tolist(),
             "returns": self.returns_SNK.mean(axis=0).tolist(),
             "returns_by_seed": self.returns_SNK.tolist(),
-            "returns_memory_wiped_by_seed": self.wiped_SNK.tolist(),
+            "returns_memory_wiped_by_seed": None if wiped is None else wiped.tolist(),
             "interval": {
                 "confidence": 0.95,
                 "mean": [asdict(interval) for interval in self.curve],
                 "iqm": [asdict(i) for i in self._curve(self.returns_SNK, "iqm")],
                 "gain": asdict(self.gain),
-                "memory_wiped_mean": [asdict(i) for i in self._curve(self.wiped_SNK)],
+                "memory_wiped_mean": None
+                if wiped is None
+                else [asdict(i) for i in self._curve(wiped)],
             },
             "normalised": self.normalised,
             "anchors": None if self.anchors is None else asdict(self.anchors),
@@ -137,8 +140,9 @@ class Report:
         columns = ["", *[f"episode {k}" for k in range(1, num_episodes + 1)], "gain"]
         rows = [[self.agent, *map(_interval, self.curve), _interval(self.gain)]]
         rows += self._rows_by_task()
-        wiped = [*map(_interval, self._curve(self.wiped_SNK)), ""]
-        rows.append(["memory wiped each episode", *wiped])
+        if self.wiped_SNK is not None:
+            wiped = [*map(_interval, self._curve(self.wiped_SNK)), ""]
+            rows.append(["memory wiped each episode", *wiped])
         rows += self._anchor_rows(num_episodes)
         if self.normalised is not None:
             scores = [f"{score:.2f}" for score in self.normalised]
@@ -179,8 +183,16 @@ class Report:
         return strata
 
 
-def evaluate_agents(agents: list[Agent], training: TrainConfig, config: EvalConfig) -> Report:
-    """Evaluate agents (one per seed) that were trained alike, with and without memory.
+def evaluate_agents(
+    agents: list[Agent], training: TrainConfig, config: EvalConfig, *, ablate: bool = True
+) -> Report:
+    """Evaluate agents (one per seed) that were trained alike.
+
+    Args:
+        agents: whose returns are stacked along the first axis.
+        training: how they were trained.
+        config: tasks and seed.
+        ablate: also evaluate with memory wiped at each episode: how much of this is memory?
 
     Raises:
         ValueError: for an unknown split.
@@ -212,7 +224,7 @@ def evaluate_agents(agents: list[Agent], training: TrainConfig, config: EvalConf
         config,
         task_ND,
         np.stack([returns(agent, wipe_memory=False) for agent in agents]),
-        np.stack([returns(agent, wipe_memory=True) for agent in agents]),
+        np.stack([returns(agent, wipe_memory=True) for agent in agents]) if ablate else None,
         stored_anchors(training.family, training.episode_length),
     )
 

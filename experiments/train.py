@@ -130,7 +130,7 @@ def _save(
 def _evaluate_briefly(training: Training) -> Report:
     config = EvalConfig(tasks=training.config.eval_tasks)
     with torch_threads(ACTING):
-        return evaluate_agents([training.agent], training.config, config)
+        return evaluate_agents([training.agent], training.config, config, ablate=False)
 
 
 def _conclude(training: Training, run: RunFolder, dashboard: Dashboard, console: Console) -> None:

@@ -42,6 +42,9 @@ PACKAGES = (
     "sb3-contrib",
 )
 
+BUSY = 0.3
+"""Load average per processor above which figures are not to be trusted."""
+
 QUICK = Effort(plan=Plan(rounds=4, seconds=2.0, min_repetitions=1), episode_length=40, epochs=1)
 
 
@@ -89,7 +92,7 @@ def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
     conditions = machine()
     results = run_all(selected, effort, console)
     console.print(table(results))
-    for line in remarks(results):
+    for line in [*remarks(results), *busy(conditions)]:
         console.print(line)
     if config.json is not None:
         record = report(config, conditions, results)
@@ -123,9 +126,9 @@ def run_all(selected: Sequence[Benchmark], effort: Effort, console: Console) -> 
 
 def table(results: Sequence[Result]) -> Table:
     """One line per case."""
-    shown = Table(title="quickstudy bench", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(title="quickstudy bench", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     shown.add_column("case", no_wrap=True)
-    for heading in ("bar", "measured", "min–max", "frames/s", "reference", "reps"):
+    for heading in ("bar", "measured", "min–max", "frames/s", "ref.", "reps"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         shown.add_row(*_row(result))
@@ -140,6 +143,17 @@ def remarks(results: Sequence[Result]) -> list[str]:
         if figures or result.notes:
             lines.append(f"{result.case}: {', '.join([*result.notes, *figures])}")
     return lines
+
+
+def busy(conditions: dict[str, Any]) -> list[str]:
+    """A warning if other processes were running when the measurement began."""
+    load, cpus = conditions["load_average_before"][0], conditions["cpus"]
+    if load < BUSY * cpus:
+        return []
+    return [
+        f"[yellow]The load average was {load:.1f} on {cpus} processors before measuring: use no "
+        "figure from a busy machine. What needs all processors loses most."
+    ]
 
 
 def machine() -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Plan:
     """No further repetition is begun after this many seconds of measuring."""
     min_repetitions: int = 3
     """Repetitions made however long they take."""
-    max_repetitions: int = 40
+    max_repetitions: int = 200
     """Repetitions after which enough is known."""
     warm_up: bool = True
     """Whether a first repetition is made and discarded."""

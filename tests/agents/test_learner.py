@@ -328,6 +328,19 @@ def test_targets_are_whitened_advantages_and_raw_returns():
     assert float(targets["advantage"].std()) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_targets_carry_a_late_reward_into_the_first_episode_of_its_trial():
+    """Two trials of 2 × 3 steps; 10 is earned at the end of the first. V = 0, γ = λ = 1."""
+    env = TrialEnv("PointGoal", 1, episode_length=3, episodes_per_trial=2)
+    agent = Agent(SMALL, 2, env.family.action_space, seed=0)
+    rollout = Actor.start(agent, env, seed=0).collect(12)
+    zeros_TB = torch.zeros(12, 1)
+    reward_TB = zeros_TB.clone()
+    reward_TB[5] = 10.0
+    rollout = replace(rollout, value=zeros_TB, next_value=zeros_TB)
+    targets = PPO(PPOConfig(discount=1.0, trace=1.0)).targets(rollout, reward_TB)
+    assert targets["return"][:, 0].tolist() == [10.0] * 6 + [0.0] * 6
+
+
 def test_objectives_get_rewards_scaled_with_the_present_rollout_counted():
     spy = Spy()
     actor = make_actor("PointGoal")

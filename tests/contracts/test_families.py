@@ -469,6 +469,12 @@ def test_no_constant_action_solves_a_probe_that_must_be_read(name):
         assert float(returns.mean()) <= family_class(name).best_return - 0.2
 
 
+def test_probe_recall_shows_its_sign_at_the_first_step_only():
+    """So naming what is seen at the last step is a guess (mean 0, standard error 0.07)."""
+    returns, _ = play_probe("ProbeRecall", name_the_sign)
+    assert float(returns.mean()) == pytest.approx(0.0, abs=0.25)
+
+
 # --- rewards worked by hand -------------------------------------------------------------------
 
 

@@ -148,6 +148,23 @@ def test_every_column_of_a_time_step_is_as_worked_by_hand(stopwatch, name):
     assert rows(stopwatch_steps(stopwatch), name) == BY_HAND[name]
 
 
+def test_the_clock_shows_the_shares_of_episode_and_trial_that_have_passed(stopwatch):
+    """In thirds of an episode and sixths of a trial; what an early end leaves out has passed."""
+    clock_TN2 = torch.stack([step.clock for step in stopwatch_steps(stopwatch)])
+    assert clock_TN2.dtype == torch.float32
+    thirds, sixths = (clock_TN2 * torch.tensor([3.0, 6.0])).round(decimals=4).permute(2, 1, 0)
+    assert thirds.tolist() == [
+        [0, 1, 2, 0, 1, 2, 0, 1],
+        [0, 1, 0, 1, 0, 1, 0, 1],
+        [0, 1, 2, 0, 1, 2, 0, 1],
+    ]
+    assert sixths.tolist() == [
+        [0, 1, 2, 3, 4, 5, 0, 1],
+        [0, 1, 3, 4, 0, 1, 3, 4],
+        [0, 1, 2, 3, 4, 5, 0, 1],
+    ]
+
+
 def test_returns_and_lengths_are_exact_and_each_trial_is_reported_once(stopwatch):
     stopwatch_steps(stopwatch)
     results = stopwatch.finished()

@@ -152,9 +152,7 @@ def test_killed_before_the_first_checkpoint_resumes_from_the_start(finished, tmp
 
 def test_trials_that_straddle_rollouts_resume_bit_equal():
     """Ants fall at different times, so a checkpoint cuts trials, episodes and memories short."""
-    config = resolve(
-        TrainConfig(family="AntDir", frames=1000, worlds=5, episode_length=25)
-    )
+    config = resolve(TrainConfig(family="AntDir", frames=1000, worlds=5, episode_length=25))
     whole, first, second = (Training(config) for _ in range(3))
     for _ in range(4):
         whole.update()

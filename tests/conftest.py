@@ -1,0 +1,6 @@
+"""What all tests share."""
+
+import os
+
+# Before anything imports torch: see quickstudy/experiments/__init__.py.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

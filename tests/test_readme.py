@@ -1,0 +1,92 @@
+"""What the README tells people to type works, at tiny size."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quickstudy.experiments import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+TINY = {
+    "train": ["--worlds", "2", "--episode-length", "5", "--eval-tasks", "2"],
+    "eval": ["--tasks", "2"],
+    "anchors": ["--tasks", "2"],
+    "bench": ["--quick"],
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("quickstudy ")]
+
+
+def shrunk(arguments: list[str], folder: Path, run: Path) -> list[str]:
+    """The same command on few frames and tasks, in a folder of its own."""
+    arguments = list(arguments)
+    for flag, small in (("--frames", "40"), ("--tasks", "2")):
+        if flag in arguments:
+            arguments[arguments.index(flag) + 1] = small
+    if arguments[0] == "train":
+        arguments += ["--frames", "40"] if "--frames" not in arguments else []
+        for flag in ("--run-dir", "--episode-length"):
+            if flag in arguments:
+                index = arguments.index(flag)
+                del arguments[index : index + 2]
+        arguments += ["--run-dir", str(run)]
+    arguments = [str(run) if part.startswith("runs/") else part for part in arguments]
+    extra = TINY.get(arguments[0], [])
+    return arguments + (extra if not set(extra) & set(arguments) else [])
+
+
+def test_the_two_commands_come_first_and_exist():
+    make = [line for line in "\n".join(blocks("bash")).splitlines() if line.startswith("make ")]
+    assert [line.split()[1] for line in make[:2]] == ["demo", "test"]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {line.split()[1] for line in make} <= targets
+
+
+def test_there_is_something_to_run():
+    assert {"train", "eval", "play", "list"} <= {command[1] for command in commands()}
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_quickstudy_command_runs(command, tmp_path, monkeypatch, trained_runs):
+    monkeypatch.chdir(tmp_path)
+    family = next((part for part in command if part in trained_runs), "HalfCheetahDir")
+    run = tmp_path / "new" if command[1] == "train" else trained_runs[family]
+    monkeypatch.setattr(sys, "argv", ["quickstudy", *shrunk(command[1:], tmp_path, run)])
+    cli.main()
+
+
+@pytest.fixture(scope="module")
+def trained_runs(tmp_path_factory):
+    """A tiny run to stand for each `runs/…` that a command names."""
+    runs = {}
+    for family in ("HalfCheetahDir",):
+        runs[family] = tmp_path_factory.mktemp("readme") / family
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            arguments = ["train", family, "--frames", "40", *TINY["train"]]
+            monkeypatch.setattr(
+                sys, "argv", ["quickstudy", *arguments, "--run-dir", str(runs[family])]
+            )
+            cli.main()
+    return runs
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_python_example_runs(code, tmp_path):
+    code = re.sub(r"num_envs=\d+", "num_envs=2", code)
+    code = re.sub(r"total_timesteps=[\d_]+", "total_timesteps=64", code)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
