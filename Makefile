@@ -1,7 +1,11 @@
 # Each target makes .venv by itself and installs the tested set of packages into it.
 PYTHON ?= python3
-# The CPU build of torch. GPU users: make demo TORCH_INDEX=https://pypi.org/simple
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# make demo GPU=1 takes PyPI's build of torch, which on Linux brings CUDA (several GB).
+ifdef GPU
+TORCH := torch==2.13.0
+else
+TORCH := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu
+endif
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -28,7 +32,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch
+	$(BIN)/pip install --quiet --retries 1 $(TORCH)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 

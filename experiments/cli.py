@@ -80,6 +80,7 @@ class Eval:
         from quickstudy.experiments.evaluate_runs import evaluate_runs
         from quickstudy.experiments.report import EvalConfig
 
+        _require_folder_of(self.json)
         config = EvalConfig(self.split, self.tasks, self.seed, self.episodes, self.sampled)
         report = evaluate_runs(self.runs, config, self.checkpoint)
         make_console().print(report.table())
@@ -109,6 +110,7 @@ class Play:
     def __call__(self) -> None:
         from quickstudy.experiments import play
 
+        _require_folder_of(self.video)
         player = play.make_player(self.family, self.agent, self.seed)
         tasks = play.choose_tasks(self.family, self.split, self.tasks, self.seed, self.task)
         make_console().print(play.play(self.family, player, tasks, self.seed))
@@ -199,7 +201,10 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit code 2."""
+    """Run the command line.
+
+    A user's error is one line on stderr and exit code 2; training that blew up, exit code 1.
+    """
     first = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if not first.startswith("-") and first not in COMMANDS:
         _fail(unknown("command", first, COMMANDS))
@@ -208,11 +213,19 @@ def main() -> None:
         command()
     except (ValueError, FileNotFoundError) as error:
         _fail(error)
+    except FloatingPointError as error:
+        _fail(error, code=1)
 
 
-def _fail(error: Exception) -> None:
+def _require_folder_of(file: Path | None) -> None:
+    """Refuse an output file that could not be written, before the work is done."""
+    if file is not None and not file.resolve().parent.is_dir():
+        raise ValueError(f"{file} cannot be written: there is no folder {file.resolve().parent}.")
+
+
+def _fail(error: Exception, code: int = 2) -> None:
     sys.stderr.write(f"quickstudy: {error}\n")
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

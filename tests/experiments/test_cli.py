@@ -129,6 +129,7 @@ def test_eval_of_two_seeds_keeps_them_apart(monkeypatch, trained, tmp_path):
         ("--split tset", "Did you mean 'test'?"),
         ("--checkpoint newest", "Options: latest, best"),
         ("--tasks 0", "tasks must be"),
+        ("--json nowhere/scores.json", "there is no folder"),
         ("--episodes 0", "episodes must be"),
     ],
 )
