@@ -94,8 +94,8 @@ class AgentPolicy:
         Args:
             agent: the agent; it is not changed.
             deterministic: the most likely action, or a sample.
-            wipe_memory: blank the memory, and what is known of the last step, at each episode: what
-                the agent then still achieves owes nothing to earlier episodes.
+            wipe_memory: make each episode look like a trial's first: memory, last step and clock
+                start afresh. What the agent then still achieves owes nothing to earlier episodes.
             belief_D: for an agent that sees its task: the task it is told everywhere.
             seed: of sampled actions.
         """
@@ -106,6 +106,7 @@ class AgentPolicy:
         self._seed = seed
 
     def begin(self, env: TrialEnv) -> None:
+        self._episodes_per_trial = env.episodes_per_trial
         self._state: State = self._agent.memory.initial_state(env.num_worlds)
         self._key_N = rng.world_keys(self._seed, rng.Stream.ACTION, env.num_worlds, env.device)
         self._step = 0
@@ -124,7 +125,9 @@ class AgentPolicy:
 
     def _percept(self, time_step: TimeStep) -> TimeStep:
         if self._wipe_memory:
-            time_step = replace(time_step, trial_start=time_step.episode_start)
+            episode_N = time_step.clock[:, 0]
+            clock_N2 = torch.stack([episode_N, episode_N / self._episodes_per_trial], dim=1)
+            time_step = replace(time_step, trial_start=time_step.episode_start, clock=clock_N2)
         if self._belief_D is not None:
             size = len(self._belief_D)
             seen = time_step.observation.clone()

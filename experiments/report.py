@@ -161,14 +161,14 @@ class Report:
             curve = k_shot_curve(chosen, seed=self.config.seed)
             gain = float(adaptation_gain(chosen).mean())
             name = f"  {space.parameters[0].name} {value:+.2f}"
-            rows.append([name, *map(_interval, curve), f"{gain:.1f}"])
+            rows.append([name, *map(_interval, curve), _number(gain)])
         return rows
 
     def _anchor_rows(self, num_episodes: int) -> list[list[str]]:
         if self.anchors is None:
             return []
         return [
-            [f"anchor: {name}", *[f"{anchor.mean:.1f}"] * num_episodes, ""]
+            [f"anchor: {name}", *[_number(anchor.mean)] * num_episodes, ""]
             for name, anchor in self.anchors.named.items()
         ]
 
@@ -229,8 +229,13 @@ def evaluate_agents(
     )
 
 
+def _number(value: float) -> str:
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text
+
+
 def _interval(interval: Interval) -> str:
-    return f"{interval.point:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
+    return f"{_number(interval.point)} [{_number(interval.low)}, {_number(interval.high)}]"
 
 
 def _stacked(cell: str) -> str:

@@ -1,7 +1,6 @@
 """Evaluation plays exactly the asked tasks and episodes, and says how good the result is."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,10 +107,8 @@ def test_random_and_zero_policies_fit_every_action_space():
 
 
 def test_a_wiped_memory_knows_only_its_own_episode():
-    """Without a clock, each wiped episode of a deterministic family repeats the first exactly."""
-    env = TrialEnv("PointGoal", 1)
-    config = replace(agent_config("rl2"), sees_clock=False)
-    agent = Agent(config, env.observation_size, env.family.action_space, 0)
+    """Each wiped episode of a deterministic family repeats the first exactly."""
+    agent = make_agent("PointGoal")
     with torch.no_grad():
         agent.policy_head.output.weight *= 100  # as initialised, the mean action hardly varies
     tasks = family_class("PointGoal").task_space.listing("test", 8, seed=0)
