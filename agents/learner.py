@@ -5,6 +5,7 @@ Shape legend: T time, B worlds, F token features.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ class LearnerConfig:
     """How rollouts become gradient steps."""
 
     learning_rate: float = 1e-3
-    """Adam's step size."""
+    """Adam's step size at the start; it falls while steps carry the policy too far (see
+    `stop_divergence`), and rises again, up to this, while they hardly move it."""
     epochs: int = 4
     """Passes over each rollout, at most."""
     minibatch_frames: int = 6_400
@@ -30,7 +32,13 @@ class LearnerConfig:
     max_gradient_norm: float = 0.5
     """Gradients are scaled down to this norm."""
     stop_divergence: float = 0.03
-    """Mean KL divergence (nats) from the acting policy after which no further epoch is begun."""
+    """Mean KL divergence (nats) from the acting policy after which no further epoch is begun, and
+    above which the step size is divided by 1.5; below a quarter of it, it is multiplied by 1.5."""
+
+
+STEP_SIZE_FACTOR = 1.5
+SMALLEST_STEP_SIZE = 0.01
+"""As a share of the first one."""
 
 
 class Learner:
@@ -64,23 +72,25 @@ class Learner:
             FloatingPointError: if a gradient is not finite; no step has then been taken with it.
         """
         token_TBF, targets = self._prepare(rollout)
-        sums: dict[str, float] = {}
-        num_steps = 0
+        steps: list[dict[str, float]] = []
+        divergence = 0.0
         for epoch in range(self.config.epochs):
-            divergences = []
-            for worlds in self._minibatches(rollout, epoch):
-                metrics = self._gradient_step(rollout, token_TBF, targets, worlds)
-                divergences.append(metrics["kl"])
-                num_steps += 1
-                for name, metric in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + metric
-            if sum(divergences) / len(divergences) > self.config.stop_divergence:
+            taken = [
+                self._gradient_step(rollout, token_TBF, targets, worlds)
+                for worlds in self._minibatches(rollout, epoch)
+            ]
+            steps += taken
+            divergence = fmean(step["kl"] for step in taken)
+            if divergence > self.config.stop_divergence:
                 break
         self._num_updates += 1
         self._update_moments(rollout)
-        means = {name: total / num_steps for name, total in sums.items()}
-        explained = _explained_variance(rollout.value, targets["return"])
-        return means | {"explained_variance": explained, "gradient_steps": float(num_steps)}
+        means = {name: fmean(step[name] for step in steps) for name in steps[0]}
+        return means | {
+            "explained_variance": _explained_variance(rollout.value, targets["return"]),
+            "gradient_steps": float(len(steps)),
+            "learning_rate": self._adapt_step_size(divergence),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the agent's own parameters."""
@@ -140,6 +150,20 @@ class Learner:
             )
         self.optimizer.step()
         return float(norm)
+
+    def _adapt_step_size(self, divergence: float) -> float:
+        """Keep the policy's pace as its standard deviation shrinks (rsl_rl's rule, per rollout).
+
+        Returns the step size that the update just done was made with.
+        """
+        (group,) = self.optimizer.param_groups
+        used: float = group["lr"]
+        first, stop = self.config.learning_rate, self.config.stop_divergence
+        if divergence > stop:
+            group["lr"] = max(used / STEP_SIZE_FACTOR, first * SMALLEST_STEP_SIZE)
+        elif divergence < stop / 4:
+            group["lr"] = min(used * STEP_SIZE_FACTOR, first)
+        return used
 
     def _update_moments(self, rollout: Rollout) -> None:
         seen = torch.cat([rollout.observation, rollout.previous_reward.unsqueeze(-1)], dim=-1)

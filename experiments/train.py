@@ -96,7 +96,7 @@ def _log(
         "perf/update_seconds": progress.update_seconds,
     }
     if training.num_updates == 1:
-        dashboard.layout(len(returns_K))
+        dashboard.layout()
     run.metrics.append(training.num_updates, training.frames, row)
     run.perf.append(training.num_updates, training.frames, perf)
     dashboard.scalars(row | perf, training.frames)
@@ -164,7 +164,6 @@ def _film(training: Training, path: Path, dashboard: Dashboard) -> Path:
         reveal_task=agent_config(config.agent).sees_task,
     )
     write_mp4(path, frames, fps)
-    small = [frame[::2, ::2] for frame in frames[::2]]
-    height, width = small[0].shape[:2]
-    dashboard.gif("adaptation", gif_bytes(small, fps / 2), width, height, training.frames)
+    height, width = frames[0].shape[:2]
+    dashboard.gif("adaptation", gif_bytes(frames[::2], fps / 2), width, height, training.frames)
     return path

@@ -384,3 +384,29 @@ def test_a_saved_learner_continues_to_the_bit(family):
     for rollout in later:
         assert restored.update(rollout) == learner.update(rollout)
     assert_same(weights(actor.agent), weights(other))
+
+
+def test_the_step_size_follows_the_divergence():
+    """Stop at 0.04: above it ÷ 1.5, below 0.01 × 1.5 up to the first value, else unchanged."""
+    actor = make_actor("ProbeMatch")
+    config = replace(QUARTERS, learning_rate=0.9, stop_divergence=0.04)
+    learner = make_learner(actor.agent, config)
+    (group,) = learner.optimizer.param_groups
+    assert learner._adapt_step_size(0.05) == pytest.approx(0.9)
+    assert group["lr"] == pytest.approx(0.6)
+    assert learner._adapt_step_size(0.02) == pytest.approx(0.6)
+    assert group["lr"] == pytest.approx(0.6)
+    learner._adapt_step_size(0.009)
+    assert group["lr"] == pytest.approx(0.9)
+    learner._adapt_step_size(0.009)
+    assert group["lr"] == pytest.approx(0.9)
+    for _ in range(50):
+        learner._adapt_step_size(1.0)
+    assert group["lr"] == pytest.approx(0.009)
+
+
+def test_a_policy_that_moves_too_far_slows_down():
+    actor = make_actor("ProbeMatch")
+    learner = make_learner(actor.agent, replace(QUARTERS, learning_rate=0.05, stop_divergence=1e-4))
+    used = [learner.update(actor.collect(8))["learning_rate"] for _ in range(3)]
+    assert used == pytest.approx([0.05, 0.05 / 1.5, 0.05 / 1.5**2])
