@@ -14,6 +14,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from quickstudy.experiments import train as train_module
+from quickstudy.experiments.benchmarks.record import record
 from quickstudy.experiments.checkpoint import Checkpoints, CheckpointWarning
 from quickstudy.experiments.config import TrainConfig, resolve
 from quickstudy.experiments.train import resume, train
@@ -202,3 +203,12 @@ def test_without_opengl_the_rest_goes_on(tmp_path):
     assert "apt-get install -y libegl1" in result.stdout
     assert (run / "evaluation.json").exists()
     assert not (run / "adaptation.mp4").exists()
+
+
+def test_a_finished_run_makes_one_record(finished):
+    made = record(finished)
+    assert made["config"]["family"] == "SparsePointGoal"
+    assert made["environment"]["versions"]["mujoco"]
+    assert [point["update"] for point in made["curve"]] == list(range(1, 13))
+    assert made["curve"][3].keys() > {"adapt/return_ep5", "eval/test/gain", "frames"}
+    assert len(made["evaluation"]["returns"]) == 128
