@@ -3,4 +3,4 @@
 import os
 
 # Before anything imports torch: see quickstudy/experiments/__init__.py.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
