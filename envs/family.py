@@ -6,6 +6,7 @@ Shape legend: N worlds, D task parameters, A action dimensions, O observation fe
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Outcome:
     diverged: Tensor
     """`(N,)` bool: True where physics or reward left the finite numbers; the reward is 0 there."""
 
-    @property
+    @cached_property
     def reward(self) -> Tensor:
         """The sum of the terms, `(N,)` float64."""
         return torch.stack(tuple(self.reward_terms.values())).sum(dim=0)
@@ -63,6 +64,8 @@ class Family(ABC):
             num_worlds, self.task_space.dim, dtype=torch.float64, device=self.device
         )
         self._diverged_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
+        self.may_have_diverged = True
+        """False where the last step is known to have diverged nowhere."""
 
     @abstractmethod
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
@@ -109,6 +112,10 @@ class Family(ABC):
         # Physics may survive a NaN action; the reward does not.
         diverged_N = outcome.diverged | ~outcome.reward.isfinite()
         self._diverged_N = diverged_N
+        # On the CPU a look costs nothing, and mostly spares the masking here and in `observe`.
+        self.may_have_diverged = self.device.type != "cpu" or bool(diverged_N.any())
+        if not self.may_have_diverged:
+            return outcome
         return Outcome(
             {
                 name: term.masked_fill(diverged_N, 0.0)
@@ -120,7 +127,10 @@ class Family(ABC):
 
     def observe(self) -> Tensor:
         """The observation, float32 `(N, O)`; zeros where the last step diverged."""
-        return self._observe().to(torch.float32).masked_fill(self._diverged_N.unsqueeze(1), 0.0)
+        observation = self._observe().to(torch.float32)
+        if not self.may_have_diverged:
+            return observation
+        return observation.masked_fill(self._diverged_N.unsqueeze(1), 0.0)
 
     def step_one(self, action_A: np.ndarray) -> OneStep:
         """`step` and `observe` of a family of one world, in plain numbers.

@@ -151,6 +151,9 @@ class TrialEnv:
         self._finished: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._no_world = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._every_world = torch.ones(num_worlds, dtype=torch.bool, device=self.device)
+        self._durations = torch.tensor(
+            [self.episode_length, self.trial_length], dtype=torch.float32, device=self.device
+        )
         self.blank_action = self._make_blank_action()
         """The zero action of every world."""
 
@@ -223,11 +226,12 @@ class TrialEnv:
         ended_N = outcome.terminated | truncated_N
         reward_N = outcome.reward
         self._return_N = self._return_N + reward_N
-        if outcome.diverged.any():
-            self.num_diverged += int(outcome.diverged.sum())
         observation = final_observation = self._observe()
         reward_N = previous_reward = reward_N.to(torch.float32)
-        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0).nan_to_num()
+        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
+        if self.family.may_have_diverged:
+            self.num_diverged += int(outcome.diverged.sum())
+            applied = applied.nan_to_num()
         trial_end_N = self._no_world
         if ended_N.any():
             trial_end_N = self._end_episodes(ended_N)
@@ -299,9 +303,8 @@ class TrialEnv:
         self.family.close()
 
     def _clock(self) -> Tensor:
-        episode_N = self._step_N / self.episode_length
-        trial_N = (self._episode_N + episode_N) / self.episodes_per_trial
-        return torch.stack([episode_N, trial_N], dim=1)
+        in_trial_N = torch.add(self._step_N, self._episode_N, alpha=self.episode_length)
+        return torch.stack([self._step_N, in_trial_N], dim=1) / self._durations
 
     def _observe(self) -> Tensor:
         observation = self.family.observe()
@@ -330,7 +333,9 @@ class TrialEnv:
         self._return_N = self._return_N.masked_fill(ended_N, 0.0)
         if trial_end_N.any():
             self._end_trials(trial_end_N)
-        self._start_episodes(ended_N)
+            self._start_episodes(ended_N)
+        else:
+            self._start_episodes(ended_N, self.tasks)
         return trial_end_N
 
     def _end_trials(self, trial_end_N: Tensor) -> None:
@@ -345,9 +350,10 @@ class TrialEnv:
         self._trial_N = self._trial_N + trial_end_N
         self._episode_N = self._episode_N.masked_fill(trial_end_N, 0)
 
-    def _start_episodes(self, mask_N: Tensor) -> None:
+    def _start_episodes(self, mask_N: Tensor, task_ND: Tensor | None = None) -> None:
         """Reset physics; the task changes only with the trial, being a function of its number."""
-        task_ND = self._source.tasks(self._task_key_N, self._trial_N)
+        if task_ND is None:
+            task_ND = self._source.tasks(self._task_key_N, self._trial_N)
         episode_key_N = rng.fold_in(
             rng.fold_in(self._episode_key_N, self._trial_N), self._episode_N
         )

@@ -31,6 +31,9 @@ class HalfCheetah(MujocoFamily):
         self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
     ) -> None:
         super().__init__(num_worlds, device, num_threads=num_threads)
+        self._x_N = self._qpos_NQ[:, 0]
+        self._seen = [self._qpos_NQ[:, 1:], self._qvel_NV]
+        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._row = [self.engine.data[name].numpy()[0] for name in ("qpos", "qvel", "ctrl")]
         self._flag = {diverged: torch.tensor([diverged]) for diverged in (False, True)}
 
@@ -39,15 +42,15 @@ class HalfCheetah(MujocoFamily):
         """Reward terms for a forward velocity (m/s), a control cost and the task's parameters."""
 
     def _observe(self) -> Tensor:
-        return torch.cat([self._qpos_NQ[:, 1:], self._qvel_NV], dim=1)
+        return torch.cat(self._seen, dim=1)
 
     def _advance(self, action: Tensor) -> Outcome:
-        x_before_N = self._qpos_NQ[:, 0].clone()
+        x_before_N = self._x_N.clone()
         self._simulate(action)
-        velocity_N = (self._qpos_NQ[:, 0] - x_before_N) / self.engine.dt
+        velocity_N = (self._x_N - x_before_N) / self.engine.dt
         terms = self._terms(velocity_N, _control_cost(action), self.task_ND.unbind(1))
         # Only a time limit or divergence ends an episode.
-        return Outcome(terms, torch.zeros_like(self.engine.diverged), self.engine.diverged)
+        return Outcome(terms, self._never_N, self.engine.diverged)
 
     def step_one(self, action_A: np.ndarray) -> OneStep:
         """As `step`, without tensors: those of one world cost several times its physics."""
@@ -62,6 +65,7 @@ class HalfCheetah(MujocoFamily):
         reward = sum(terms.values())
         diverged = self.engine.any_diverged or not math.isfinite(reward)
         self._diverged_N = self._flag[diverged]
+        self.may_have_diverged = diverged
         if diverged:
             return OneStep(np.zeros(17, np.float32), dict.fromkeys(terms, 0.0), 0.0, True, True)
         observation_O = np.empty(17, np.float32)
