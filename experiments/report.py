@@ -225,7 +225,15 @@ def evaluate_agents(
         task_ND,
         np.stack([returns(agent, wipe_memory=False) for agent in agents]),
         np.stack([returns(agent, wipe_memory=True) for agent in agents]) if ablate else None,
-        stored_anchors(training.family, training.episode_length),
+        _anchors(training, config),
+    )
+
+
+def _anchors(training: TrainConfig, config: EvalConfig) -> Anchors | None:
+    """The stored anchors, unless they were measured on tasks of another distribution."""
+    assert training.episode_length is not None
+    return (
+        None if config.split == "ood" else stored_anchors(training.family, training.episode_length)
     )
 
 

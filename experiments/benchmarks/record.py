@@ -25,9 +25,12 @@ def record(run_dir: Path) -> dict[str, Any]:
     seconds = sum(
         row["perf/rollout_seconds"] + row["perf/update_seconds"] for row in run.perf.rows()
     )
+    environment = json.loads((run_dir / "environment.json").read_text())
+    program, *arguments = environment["command"]
+    environment["command"] = [Path(program).name, *arguments]
     return {
         "config": run.config(),
-        "environment": json.loads((run_dir / "environment.json").read_text()),
+        "environment": environment,
         "training_seconds": round(seconds, 1),
         "evaluation": json.loads((run_dir / "evaluation.json").read_text()),
         "curve": [_adaptation(row) for row in _thinned(rows)],

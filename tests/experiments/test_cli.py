@@ -106,8 +106,15 @@ def test_eval_writes_returns_interval_and_anchors(monkeypatch, trained, tmp_path
     assert len(record["returns"]) == 7
     assert {len(row) for row in record["returns"]} == {3}
     assert len(record["interval"]["mean"]) == 3
-    assert record["anchors"]["oracle"]["mean"] > record["anchors"]["zero"]["mean"]
+    assert record["anchors"] is None, "the stored anchors are of train and test tasks"
     assert all(task[0] >= 1.0 for task in record["tasks"]), "ood goals lie beyond x = 1"
+
+
+def test_eval_on_test_tasks_writes_the_anchors(monkeypatch, trained, tmp_path):
+    file = tmp_path / "scores.json"
+    run(monkeypatch, "eval", str(trained), *"--tasks 3 --json".split(), str(file))
+    anchors = json.loads(file.read_text())["anchors"]
+    assert anchors["oracle"]["mean"] > anchors["non_adaptive"]["mean"]
 
 
 def test_eval_of_two_seeds_keeps_them_apart(monkeypatch, trained, tmp_path):
