@@ -106,7 +106,7 @@ class AgentPolicy:
         self._seed = seed
 
     def begin(self, env: TrialEnv) -> None:
-        self._episodes_per_trial = env.episodes_per_trial
+        self._durations = (env.episode_length, env.trial_length)
         self._state: State = self._agent.memory.initial_state(env.num_worlds)
         self._key_N = rng.world_keys(self._seed, rng.Stream.ACTION, env.num_worlds, env.device)
         self._step = 0
@@ -125,8 +125,11 @@ class AgentPolicy:
 
     def _percept(self, time_step: TimeStep) -> TimeStep:
         if self._wipe_memory:
+            episode_length, trial_length = self._durations
             episode_N = time_step.clock[:, 0]
-            clock_N2 = torch.stack([episode_N, episode_N / self._episodes_per_trial], dim=1)
+            # By way of whole steps, so that the quotient is rounded as in a first episode.
+            step_N = (episode_N * episode_length).round()
+            clock_N2 = torch.stack([episode_N, step_N / trial_length], dim=1)
             time_step = replace(time_step, trial_start=time_step.episode_start, clock=clock_N2)
         if self._belief_D is not None:
             size = len(self._belief_D)

@@ -73,7 +73,8 @@ def benchmarks() -> list[Benchmark]:
         physics_benchmark("AntDir", 64, at_least=0.90),
         vector_benchmark(256, at_least=4.0),
         single_benchmark(at_least=0.8),
-        training_benchmark(64, at_least=3.0),
+        training_benchmark(64, at_least=3.0, shared=False),
+        training_benchmark(64, at_least=3.0, shared=True),
         memory_benchmark(1024, at_most=2.0),
     ]
 

@@ -1,10 +1,11 @@
 """Training end to end (rollout and update), against sb3-contrib's RecurrentPPO.
 
 Both learn HalfCheetah from the same batch: as many environments and steps, minibatches of as many
-frames, as many epochs, one recurrent layer of 128 units that policy and value share, heads with one
-hidden layer of 128. The baseline is given its fastest set-up: DummyVecEnv (stepping 64 worker
-processes is slower on few cores), one shared LSTM, one torch thread to act with, and to update with
-one or all, whichever is faster when tried.
+frames, as many epochs, recurrent layers of 128 units, heads with one hidden layer of 128. The
+baseline is given its fastest set-up: DummyVecEnv (stepping 64 worker processes is slower on few
+cores), one torch thread to act with, and to update with one or all, whichever is faster when tried.
+It is measured twice: as the library sets it up, with a second LSTM for the value (`default`), and
+with one LSTM that policy and value share, as ours do (`shared`).
 """
 
 import dataclasses
@@ -32,16 +33,19 @@ MINIBATCHES = 2
 EPISODES = 2
 
 
-def training_benchmark(num_worlds: int, at_least: float) -> Benchmark:
-    """Frames per second of `train` against RecurrentPPO's, and where ours go."""
-    name = f"training/RecurrentPPO-{num_worlds}"
+def training_benchmark(num_worlds: int, at_least: float, *, shared: bool) -> Benchmark:
+    """Frames per second of `train` against RecurrentPPO's, and where ours go.
+
+    `shared`: whether the baseline's value reads the policy's LSTM instead of its own.
+    """
+    name = f"training/RecurrentPPO-{'shared' if shared else 'default'}-{num_worlds}"
 
     def run(effort: Effort) -> list[Result]:
         bar = Bar("at least", at_least)
         if importlib.util.find_spec("sb3_contrib") is None:
             note = "skipped: needs sb3-contrib (pip install 'quickstudy[dev]')"
             return [Result(name, None, bar, notes=(note,))]
-        return [_against_recurrent_ppo(name, num_worlds, bar, effort)]
+        return [_against_recurrent_ppo(name, num_worlds, bar, effort, shared)]
 
     return Benchmark(name, run)
 
@@ -118,9 +122,9 @@ def our_training(num_worlds: int, effort: Effort) -> Training:
 class RecurrentBaseline:
     """sb3-contrib's RecurrentPPO on Gymnasium's HalfCheetah, one update at a time."""
 
-    def __init__(self, num_worlds: int, effort: Effort) -> None:
+    def __init__(self, num_worlds: int, effort: Effort, shared: bool) -> None:
         """Build it, and find out how many torch threads its update is fastest with."""
-        self._learner = _recurrent_ppo(num_worlds, effort)
+        self._learner = _recurrent_ppo(num_worlds, effort, shared)
         self._frames = num_worlds * effort.episode_length * EPISODES
         self.threads = min({ACTING, available()}, key=self._seconds)
 
@@ -159,7 +163,7 @@ def _switch_threads(threads: int) -> Any:
     return SwitchThreads()
 
 
-def _recurrent_ppo(num_worlds: int, effort: Effort) -> Any:
+def _recurrent_ppo(num_worlds: int, effort: Effort, shared: bool) -> Any:
     from sb3_contrib import RecurrentPPO
     from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -175,17 +179,19 @@ def _recurrent_ppo(num_worlds: int, effort: Effort) -> Any:
         device="cpu",
         policy_kwargs={
             "lstm_hidden_size": HIDDEN,
-            "shared_lstm": True,
-            "enable_critic_lstm": False,
+            "shared_lstm": shared,
+            "enable_critic_lstm": not shared,
             "net_arch": {"pi": [HIDDEN], "vf": [HIDDEN]},
         },
     )
 
 
-def _against_recurrent_ppo(name: str, num_worlds: int, bar: Bar, effort: Effort) -> Result:
+def _against_recurrent_ppo(
+    name: str, num_worlds: int, bar: Bar, effort: Effort, shared: bool
+) -> Result:
     frames = num_worlds * effort.episode_length * EPISODES
     with torch_threads(ACTING), quiet_mujoco():
-        baseline = RecurrentBaseline(num_worlds, effort)
+        baseline = RecurrentBaseline(num_worlds, effort, shared)
         training = our_training(num_worlds, effort)
         stopwatch = watched(training)
 

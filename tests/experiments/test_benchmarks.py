@@ -219,7 +219,7 @@ def tiny_benchmarks(monkeypatch):
         physics_benchmark("HalfCheetahDir", 3, at_least=0.0),
         vector_benchmark(2, at_least=0.0),
         single_benchmark(at_least=0.0),
-        training_benchmark(4, at_least=0.0),
+        training_benchmark(4, at_least=0.0, shared=True),
         memory_benchmark(4, at_most=1e9),
     ]
     monkeypatch.setattr(bench_module, "benchmarks", lambda: tiny)
