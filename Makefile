@@ -32,7 +32,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --retries 1 $(TORCH)
+	$(BIN)/pip install --quiet --retries 1 --no-deps $(TORCH)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
