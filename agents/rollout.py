@@ -124,11 +124,10 @@ class Actor:
         if not cut_B.any():
             return torch.zeros_like(after.reward)
         nowhere = torch.zeros_like(cut_B)
-        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
         final = replace(
             after,
             observation=after.final_observation,
-            previous_action=applied,
+            previous_action=self.env.applied(action),
             previous_reward=after.reward,
             episode_start=nowhere,
             trial_start=nowhere,

@@ -228,7 +228,7 @@ class TrialEnv:
         self._return_N = self._return_N + reward_N
         observation = final_observation = self._observe()
         reward_N = previous_reward = reward_N.to(torch.float32)
-        applied = action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
+        applied = self.applied(action)
         if self.family.may_have_diverged:
             self.num_diverged += int(outcome.diverged.sum())
             applied = applied.nan_to_num()
@@ -249,6 +249,10 @@ class TrialEnv:
             truncated=truncated_N,
             final_observation=final_observation,
         )
+
+    def applied(self, action: Tensor) -> Tensor:
+        """The action as the worlds take it: clipped, where it is continuous."""
+        return action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
 
     @property
     def tasks(self) -> Tensor:

@@ -14,6 +14,7 @@ from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.envs.tasks import TaskSpace
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.experiments.checkpoint import Checkpoints
+from quickstudy.experiments.evaluate import play_one_trial
 from quickstudy.experiments.policies import (
     AgentPolicy,
     ExpertPolicy,
@@ -65,7 +66,7 @@ def make_player(family: str, agent: str, seed: int) -> Player:
 
 
 def play(family: str, player: Player, task_ND: Tensor, seed: int) -> Table:
-    """One trial on each task: return, length and reward terms of every episode."""
+    """One trial on each task: return and length of every episode."""
     env = TrialEnv(
         family,
         len(task_ND),
@@ -74,27 +75,13 @@ def play(family: str, player: Player, task_ND: Tensor, seed: int) -> Table:
         task_source=FixedTasks(task_ND),
         reveal_task=player.sees_task,
     )
-    time_step = env.reset(seed)
-    player.policy.begin(env)
-    first: dict[int, tuple[list[float], list[int]]] = {}
-    while len(first) < len(task_ND):
-        time_step = env.step(player.policy.act(time_step))
-        results = env.finished()
-        for world, returns, lengths in zip(
-            results.worlds.tolist(), results.returns.tolist(), results.lengths.tolist(), strict=True
-        ):
-            first.setdefault(world, (returns, lengths))
-    return _table(env, task_ND, first)
-
-
-def _table(
-    env: TrialEnv, task_ND: Tensor, trials: dict[int, tuple[list[float], list[int]]]
-) -> Table:
+    returns_NK, lengths_NK = play_one_trial(player.policy, env, seed)
     names = [f"{p.name} ({p.unit})" for p in env.family.task_space.parameters]
     episodes = [f"episode {k}" for k in range(1, env.episodes_per_trial + 1)]
     table = Table(*names, *episodes, title=f"{env.name}: return (steps) of each episode")
-    for world, task in enumerate(task_ND.tolist()):
-        cells = [f"{r:.1f} ({steps})" for r, steps in zip(*trials[world], strict=True)]
+    rows = zip(task_ND.tolist(), returns_NK.tolist(), lengths_NK.tolist(), strict=True)
+    for task, returns, lengths in rows:
+        cells = [f"{r:.1f} ({steps})" for r, steps in zip(returns, lengths, strict=True)]
         table.add_row(*[f"{value:.3g}" for value in task], *cells)
     return table
 

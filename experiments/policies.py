@@ -118,11 +118,6 @@ class AgentPolicy:
         self._step += 1
         return output.policy.mode() if self._deterministic else output.policy.sample(noise)
 
-    @property
-    def state(self) -> State:
-        """The memory after the last step."""
-        return self._state
-
     def _percept(self, time_step: TimeStep) -> TimeStep:
         if self._wipe_memory:
             episode_length, trial_length = self._durations

@@ -57,8 +57,8 @@ class AntDir(MujocoFamily):
 
     ## Physics
 
-    Gymnasium's ant body with an elliptic friction cone and the implicitfast integrator (3.7 times
-    the speed of its RK4, and the same on every engine), 5 × 0.01 s per step.
+    Gymnasium's ant body with an elliptic friction cone and the implicitfast integrator (much
+    faster than its RK4, and the same on every engine), 5 × 0.01 s per step.
     """
 
     model_file = "ant.xml"
