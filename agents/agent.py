@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quickstudy.agents.distributions import Categorical, DiagonalGaussian, Distribution
-from quickstudy.agents.layers import Head, linear
+from quickstudy.agents.layers import Head, linear, tanh
 from quickstudy.agents.models import ModelConfig
 from quickstudy.agents.normalization import RunningMoments
 from quickstudy.agents.sequence_model import State
@@ -103,11 +103,9 @@ class Agent(nn.Module):
         self.embedding = linear(token_size, config.embedding_size, generator)
         self.memory = config.memory.build(config.embedding_size, generator)
         self._shown_size = observation_size + clock_size
-        head_inputs = self.memory.output_size + self._shown_size
-        self.policy_head = Head(
-            head_inputs, config.head_size, self.action_size, generator, gain=0.01
-        )
-        self.value_head = Head(head_inputs, config.head_size, 1, generator, gain=1.0)
+        sizes = (self.memory.output_size, self._shown_size, config.head_size)
+        self.policy_head = Head(*sizes, self.action_size, generator, gain=0.01)
+        self.value_head = Head(*sizes, 1, generator, gain=1.0)
         if self.continuous:
             initial = torch.full((self.action_size,), math.log(config.initial_std))
             self.log_std_A = nn.Parameter(initial)
@@ -139,25 +137,25 @@ class Agent(nn.Module):
     def step(self, percept: Percept, state: State) -> tuple[AgentOutput, State]:
         """Read one time step `(B, ...)`; memory is blank where a trial starts."""
         token_BF = self.token(percept)
-        embedded = torch.tanh(self.embedding(token_BF))
+        embedded = tanh(self.embedding(token_BF))
         memory_BM, state = self.memory.step(embedded, percept.trial_start, state)
         return self._heads(memory_BM, token_BF), state
 
     def scan(self, token_TBF: Tensor, trial_start_TB: Tensor, state: State) -> AgentOutput:
         """Read T time steps whose tokens are at hand: equal to T `step`s."""
-        embedded = torch.tanh(self.embedding(token_TBF))
+        embedded = tanh(self.embedding(token_TBF))
         memory_TBM, _ = self.memory.scan(embedded, trial_start_TB, state)
         return self._heads(memory_TBM, token_TBF)
 
     def _heads(self, memory: Tensor, token: Tensor) -> AgentOutput:
-        features = torch.cat([memory, token[..., : self._shown_size]], dim=-1)
-        parameters = self.policy_head(features)
+        shown = token[..., : self._shown_size]
+        parameters = self.policy_head(memory, shown)
         policy: Distribution = (
             DiagonalGaussian(parameters, self.log_std_A)
             if self.continuous
             else Categorical(parameters)
         )
-        return AgentOutput(policy, self.value_head(features).squeeze(-1))
+        return AgentOutput(policy, self.value_head(memory, shown).squeeze(-1))
 
     def _action_features(self, action: Tensor) -> Tensor:
         if self.continuous:

@@ -1,9 +1,12 @@
-"""Linear layers and small MLPs initialised from an explicit generator."""
+"""Linear layers and small MLPs initialised from an explicit generator, and a fast tanh."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 
 def linear(
@@ -21,16 +24,52 @@ def linear(
     return layer
 
 
+def tanh(x: Tensor) -> Tensor:
+    """tanh, to 2e-7: on the CPU in a quarter of the time of `torch.tanh` (2.13)."""
+    y: Tensor = _Tanh.apply(x)  # type: ignore[no-untyped-call]  # torch has no types here
+    return y
+
+
+class _Tanh(torch.autograd.Function):
+    """tanh(x) = 2 σ(2x) − 1, whose σ is vectorised better than tanh itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.mul(x, 2.0).sigmoid_().mul_(2.0).sub_(1.0)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        dx: Tensor = torch.ops.aten.tanh_backward(dy, y)
+        return dx
+
+
 class Head(nn.Module):
-    """One hidden tanh layer and an affine output."""
+    """One hidden tanh layer, over features that are learned and others that are given."""
 
     def __init__(
-        self, inputs: int, hidden: int, outputs: int, generator: torch.Generator, *, gain: float
+        self,
+        learned: int,
+        given: int,
+        hidden: int,
+        outputs: int,
+        generator: torch.Generator,
+        *,
+        gain: float,
     ) -> None:
         super().__init__()
-        self.hidden = linear(inputs, hidden, generator)
+        self.hidden = linear(learned + given, hidden, generator)
         self.output = linear(hidden, outputs, generator, gain)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.output(torch.tanh(self.hidden(x)))
+    def forward(self, learned: Tensor, given: Tensor) -> Tensor:
+        """Outputs `(..., outputs)` for features `(..., learned)` and `(..., given)`.
+
+        As if they were joined, but without the copy, nor a gradient for what is given.
+        """
+        weight, size = self.hidden.weight, learned.shape[-1]
+        hidden = functional.linear(learned, weight[:, :size], self.hidden.bias)
+        y: Tensor = self.output(tanh(hidden + functional.linear(given, weight[:, size:])))
         return y

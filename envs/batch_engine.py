@@ -90,6 +90,7 @@ class BatchEngine:
         self.dtype = torch.float64
         self.any_diverged = False
         self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
+        self._blank_row = self._batch.state[0].copy()
         self.data = LiveFields(self._batch.bind)
         self.model = LiveFields(self._batch.expand)
 
@@ -98,7 +99,8 @@ class BatchEngine:
         self._find_diverged()
 
     def reset(self, mask: Tensor) -> None:
-        self._batch.reset(mask.numpy(), stage=mujoco.mjtStage.mjSTAGE_NONE)
+        # As `Batch.reset` to no stage, without waking its threads for a few rows.
+        self._batch.state[mask.numpy()] = self._blank_row
 
     def forward(self, mask: Tensor) -> None:
         self._batch.forward(mask.numpy())

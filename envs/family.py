@@ -3,6 +3,8 @@
 Shape legend: N worlds, D task parameters, A action dimensions, O observation features.
 """
 
+import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ class Outcome:
     @cached_property
     def reward(self) -> Tensor:
         """The sum of the terms, `(N,)` float64."""
-        return torch.stack(tuple(self.reward_terms.values())).sum(dim=0)
+        return functools.reduce(torch.add, self.reward_terms.values())
 
 
 class OneStep(NamedTuple):
@@ -109,13 +111,13 @@ class Family(ABC):
             # Every box here is [-1, 1]; a contract test holds families to that.
             action = action.clamp(-1.0, 1.0)
         outcome = self._advance(action)
+        self.may_have_diverged = self._may_have_diverged(outcome)
+        if not self.may_have_diverged:
+            self._diverged_N = outcome.diverged
+            return outcome
         # Physics may survive a NaN action; the reward does not.
         diverged_N = outcome.diverged | ~outcome.reward.isfinite()
         self._diverged_N = diverged_N
-        # On the CPU a look costs nothing, and mostly spares the masking here and in `observe`.
-        self.may_have_diverged = self.device.type != "cpu" or bool(diverged_N.any())
-        if not self.may_have_diverged:
-            return outcome
         return Outcome(
             {
                 name: term.masked_fill(diverged_N, 0.0)
@@ -155,6 +157,12 @@ class Family(ABC):
     def close(self) -> None:
         """Free what `render` opened."""
         return
+
+    def _may_have_diverged(self, outcome: Outcome) -> bool:
+        """On the CPU a look costs little, and mostly spares the masking in `step` and `observe`."""
+        if self.device.type != "cpu":
+            return True
+        return not math.isfinite(outcome.reward.sum().item()) or bool(outcome.diverged.any())
 
 
 def unit_box(size: int) -> spaces.Box:

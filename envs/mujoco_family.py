@@ -35,17 +35,25 @@ class MujocoFamily(Family):
         self._qvel_NV = self.engine.data["qvel"]
         self._ctrl_NA = self.engine.data["ctrl"]
         self._qpos0_Q = torch.tensor(model.qpos0)
+        self._branches = torch.arange(2)
         self._renderer: mujoco.Renderer | None = None
 
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
         """Noise as in Gymnasium's v5: qpos0 + U(−0.1, 0.1), velocity 0.1·N(0, 1)."""
         self.engine.reset(mask_N)
-        num_qpos = self._qpos_NQ.shape[1]
-        qpos = self._qpos0_Q + 0.2 * rng.uniform(rng.fold_in(key_N, 0), num_qpos) - 0.1
-        qvel = 0.1 * rng.normal(rng.fold_in(key_N, 1), self._qvel_NV.shape[1])
+        qpos_NQ, qvel_NV = self._initial_state(key_N)
         mask_N1 = mask_N.unsqueeze(1)
-        self._qpos_NQ.copy_(torch.where(mask_N1, qpos, self._qpos_NQ))
-        self._qvel_NV.copy_(torch.where(mask_N1, qvel, self._qvel_NV))
+        self._qpos_NQ.copy_(torch.where(mask_N1, qpos_NQ, self._qpos_NQ))
+        self._qvel_NV.copy_(torch.where(mask_N1, qvel_NV, self._qvel_NV))
+
+    def _initial_state(self, key_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions `(N, Q)` and velocities `(N, V)`, from branches 0 and 1 of the keys."""
+        num_qpos, num_qvel = self._qpos_NQ.shape[1], self._qvel_NV.shape[1]
+        pairs = 2 * ((num_qvel + 1) // 2)
+        branches_N2 = rng.fold_in(key_N.unsqueeze(1), self._branches)
+        u_N2K = rng.uniform(branches_N2, max(num_qpos, pairs))
+        qpos_NQ = self._qpos0_Q + 0.2 * u_N2K[:, 0, :num_qpos] - 0.1
+        return qpos_NQ, 0.1 * rng.box_muller(u_N2K[:, 1, :pairs])[:, :num_qvel]
 
     def _simulate(self, action_NA: Tensor) -> None:
         self._ctrl_NA.copy_(action_NA)

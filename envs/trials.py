@@ -154,6 +154,8 @@ class TrialEnv:
         self._durations = torch.tensor(
             [self.episode_length, self.trial_length], dtype=torch.float32, device=self.device
         )
+        self._episodes_K = torch.arange(self.episodes_per_trial, device=self.device)
+        self._start_of_second_episode_2 = torch.tensor([0, self.episode_length], device=self.device)
         self.blank_action = self._make_blank_action()
         """The zero action of every world."""
 
@@ -192,7 +194,8 @@ class TrialEnv:
         counter = torch.zeros(self.num_worlds, dtype=torch.int64, device=self.device)
         self._trial_N = counter  # trials begun before the present one
         self._episode_N = counter.clone()  # episodes of the present trial that have ended
-        self._step_N = counter.clone()  # steps of the present episode
+        # Steps of the present episode, and of the trial had its episodes all run their length.
+        self._elapsed_N2 = torch.zeros(self.num_worlds, 2, dtype=torch.int64, device=self.device)
         self._return_N = torch.zeros(self.num_worlds, dtype=torch.float64, device=self.device)
         self._returns_NK = torch.zeros(shape, dtype=torch.float64, device=self.device)
         self._lengths_NK = torch.zeros(shape, dtype=torch.int64, device=self.device)
@@ -221,9 +224,9 @@ class TrialEnv:
             action: `(N, A)` float in [−1, 1] (clipped to it), or `(N,)` int64.
         """
         outcome = self.family.step(action)
-        self._step_N = self._step_N + 1
-        truncated_N = (self._step_N >= self.episode_length) & ~outcome.terminated
-        ended_N = outcome.terminated | truncated_N
+        self._elapsed_N2 = self._elapsed_N2 + 1
+        at_limit_N = self._elapsed_N2[:, 0] >= self.episode_length
+        ended_N = outcome.terminated | at_limit_N
         reward_N = outcome.reward
         self._return_N = self._return_N + reward_N
         observation = final_observation = self._observe()
@@ -232,8 +235,9 @@ class TrialEnv:
         if self.family.may_have_diverged:
             self.num_diverged += int(outcome.diverged.sum())
             applied = applied.nan_to_num()
-        trial_end_N = self._no_world
+        truncated_N = trial_end_N = self._no_world
         if ended_N.any():
+            truncated_N = at_limit_N & ~outcome.terminated
             trial_end_N = self._end_episodes(ended_N)
             observation = self._observe()
             applied, previous_reward = (_blank(x, trial_end_N) for x in (applied, reward_N))
@@ -276,7 +280,7 @@ class TrialEnv:
             "episode_key": self._episode_key_N,
             "trial": self._trial_N,
             "episode": self._episode_N,
-            "step": self._step_N,
+            "elapsed": self._elapsed_N2,
             "return": self._return_N,
             "returns": self._returns_NK,
             "lengths": self._lengths_NK,
@@ -291,7 +295,7 @@ class TrialEnv:
         self._episode_key_N = state["episode_key"].clone()
         self._trial_N = state["trial"].clone()
         self._episode_N = state["episode"].clone()
-        self._step_N = state["step"].clone()
+        self._elapsed_N2 = state["elapsed"].clone()
         self._return_N = state["return"].clone()
         self._returns_NK = state["returns"].clone()
         self._lengths_NK = state["lengths"].clone()
@@ -307,8 +311,7 @@ class TrialEnv:
         self.family.close()
 
     def _clock(self) -> Tensor:
-        in_trial_N = torch.add(self._step_N, self._episode_N, alpha=self.episode_length)
-        return torch.stack([self._step_N, in_trial_N], dim=1) / self._durations
+        return self._elapsed_N2 / self._durations
 
     def _observe(self) -> Tensor:
         observation = self.family.observe()
@@ -327,19 +330,18 @@ class TrialEnv:
 
     def _end_episodes(self, ended_N: Tensor) -> Tensor:
         """Move on to the next episode or trial; returns where a trial ended."""
-        episodes_K = torch.arange(self.episodes_per_trial, device=self.device)
-        present_NK = ended_N.unsqueeze(1) & (self._episode_N.unsqueeze(1) == episodes_K)
+        present_NK = ended_N.unsqueeze(1) & (self._episode_N.unsqueeze(1) == self._episodes_K)
         self._returns_NK = torch.where(present_NK, self._return_N.unsqueeze(1), self._returns_NK)
-        self._lengths_NK = torch.where(present_NK, self._step_N.unsqueeze(1), self._lengths_NK)
-        trial_end_N = ended_N & (self._episode_N == self.episodes_per_trial - 1)
-        self._episode_N = torch.where(ended_N, self._episode_N + 1, self._episode_N)
-        self._step_N = self._step_N.masked_fill(ended_N, 0)
+        self._lengths_NK = torch.where(present_NK, self._elapsed_N2[:, :1], self._lengths_NK)
         self._return_N = self._return_N.masked_fill(ended_N, 0.0)
-        if trial_end_N.any():
+        self._episode_N = self._episode_N + ended_N
+        trial_end_N = self._episode_N == self.episodes_per_trial
+        task_ND = None if trial_end_N.any() else self.tasks
+        if task_ND is None:
             self._end_trials(trial_end_N)
-            self._start_episodes(ended_N)
-        else:
-            self._start_episodes(ended_N, self.tasks)
+        start_N2 = self._episode_N.unsqueeze(1) * self._start_of_second_episode_2
+        self._elapsed_N2 = torch.where(ended_N.unsqueeze(1), start_N2, self._elapsed_N2)
+        self._start_episodes(ended_N, task_ND)
         return trial_end_N
 
     def _end_trials(self, trial_end_N: Tensor) -> None:

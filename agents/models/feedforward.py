@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quickstudy.agents.layers import linear
+from quickstudy.agents.layers import linear, tanh
 from quickstudy.agents.sequence_model import SequenceModel, State
 
 
@@ -35,7 +35,7 @@ class Feedforward(SequenceModel):
 
     def step(self, x_BD: Tensor, reset_B: Tensor, state: State) -> tuple[Tensor, State]:
         del reset_B  # unused: there is nothing to forget
-        return torch.tanh(self.layer(x_BD)), state
+        return tanh(self.layer(x_BD)), state
 
     def scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
         return self.step(x_TBD, reset_TB, state)

@@ -12,7 +12,8 @@ from torch import Tensor
 from quickstudy.envs.family import OneStep, Outcome, unbounded_box, unit_box
 from quickstudy.envs.mujoco_family import MujocoFamily
 
-CONTROL_COST = 0.05
+CONTROL_REWARD = -0.05
+"""Per unit of squared action."""
 
 Real = TypeVar("Real", float, Tensor)
 """One world's number, or `(N,)` of them."""
@@ -38,8 +39,8 @@ class HalfCheetah(MujocoFamily):
         self._flag = {diverged: torch.tensor([diverged]) for diverged in (False, True)}
 
     @abstractmethod
-    def _terms(self, velocity: Real, cost: Real, task: Sequence[Real]) -> dict[str, Real]:
-        """Reward terms for a forward velocity (m/s), a control cost and the task's parameters."""
+    def _terms(self, velocity: Real, control: Real, task: Sequence[Real]) -> dict[str, Real]:
+        """Reward terms for a forward velocity (m/s), a control reward and the task's parameters."""
 
     def _observe(self) -> Tensor:
         return torch.cat(self._seen, dim=1)
@@ -48,7 +49,7 @@ class HalfCheetah(MujocoFamily):
         x_before_N = self._x_N.clone()
         self._simulate(action)
         velocity_N = (self._x_N - x_before_N) / self.engine.dt
-        terms = self._terms(velocity_N, _control_cost(action), self.task_ND.unbind(1))
+        terms = self._terms(velocity_N, _control(action), self.task_ND.unbind(1))
         # Only a time limit or divergence ends an episode.
         return Outcome(terms, self._never_N, self.engine.diverged)
 
@@ -60,8 +61,8 @@ class HalfCheetah(MujocoFamily):
         x_before = qpos_Q.item(0)
         self.engine.step()
         velocity = (qpos_Q.item(0) - x_before) / self.engine.dt
-        cost = CONTROL_COST * sum((action_A * action_A).tolist())
-        terms = self._terms(velocity, cost, self.task_ND.numpy()[0].tolist())
+        control = CONTROL_REWARD * sum((action_A * action_A).tolist())
+        terms = self._terms(velocity, control, self.task_ND.numpy()[0].tolist())
         reward = sum(terms.values())
         diverged = self.engine.any_diverged or not math.isfinite(reward)
         self._diverged_N = self._flag[diverged]
@@ -74,6 +75,6 @@ class HalfCheetah(MujocoFamily):
         return OneStep(observation_O, terms, reward, False, False)
 
 
-def _control_cost(action_NA: Tensor) -> Tensor:
+def _control(action_NA: Tensor) -> Tensor:
     # Float32 squares add up exactly in float64 (unless 10⁸ apart), so in any order: see `step_one`.
-    return CONTROL_COST * action_NA.square().sum(dim=1, dtype=torch.float64)
+    return CONTROL_REWARD * action_NA.square().sum(dim=1, dtype=torch.float64)

@@ -57,5 +57,5 @@ class HalfCheetahDir(HalfCheetah):
 
     task_space = ListedTasks(Parameter("direction", -1.0, 1.0, "sign"), (-1.0, 1.0))
 
-    def _terms(self, velocity: Real, cost: Real, task: Sequence[Real]) -> dict[str, Real]:
-        return {"run": task[0] * velocity, "control": -cost}
+    def _terms(self, velocity: Real, control: Real, task: Sequence[Real]) -> dict[str, Real]:
+        return {"run": task[0] * velocity, "control": control}

@@ -54,5 +54,5 @@ class HalfCheetahVel(HalfCheetah):
 
     task_space = BoxTasks(Parameter("velocity", 0.0, 3.0, "m/s"), ood=((3.0, 4.0),))
 
-    def _terms(self, velocity: Real, cost: Real, task: Sequence[Real]) -> dict[str, Real]:
-        return {"speed": -abs(velocity - task[0]), "control": -cost}
+    def _terms(self, velocity: Real, control: Real, task: Sequence[Real]) -> dict[str, Real]:
+        return {"speed": -abs(velocity - task[0]), "control": control}

@@ -49,8 +49,10 @@ def make_actor(family: str, config: AgentConfig = SMALL, **trial: int) -> Actor:
     agent = shaken(Agent(config, space.shape[0], env.family.action_space, seed=0))
     actor = Actor.start(agent, env, seed=0)
     state, worlds = env.state_dict(), torch.arange(6)
-    state["step"] = worlds % env.episode_length
     state["episode"] = (worlds // 2) % env.episodes_per_trial
+    step = worlds % env.episode_length
+    in_trial = step + state["episode"] * env.episode_length
+    state["elapsed"] = torch.stack([step, in_trial], dim=1)
     env.load_state_dict(state)
     return actor
 

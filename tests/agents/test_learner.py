@@ -76,8 +76,10 @@ def make_actor(
     agent = Agent(config, space.shape[0], env.family.action_space, seed)
     actor = Actor.start(shaken(agent) if shake else agent, env, seed)
     state, worlds = env.state_dict(), torch.arange(NUM_WORLDS)
-    state["step"] = worlds % env.episode_length
     state["episode"] = (worlds // 2) % env.episodes_per_trial
+    step = worlds % env.episode_length
+    in_trial = step + state["episode"] * env.episode_length
+    state["elapsed"] = torch.stack([step, in_trial], dim=1)
     env.load_state_dict(state)
     return actor
 

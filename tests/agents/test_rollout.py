@@ -52,8 +52,10 @@ def stagger(actor: Actor) -> Actor:
     """Put the worlds' clocks apart, so that their episodes and trials end at different steps."""
     env = actor.env
     state, worlds = env.state_dict(), torch.arange(env.num_worlds)
-    state["step"] = worlds % env.episode_length
     state["episode"] = (worlds // 2) % env.episodes_per_trial
+    step = worlds % env.episode_length
+    in_trial = step + state["episode"] * env.episode_length
+    state["elapsed"] = torch.stack([step, in_trial], dim=1)
     env.load_state_dict(state)
     return actor
 

@@ -51,8 +51,9 @@ def test_folding_in_0_1_2_gives_the_published_splitmix64_sequence(seed):
     assert [unsigned(key) for key in keys] == PUBLISHED[seed]
 
 
-def test_mix_equals_the_slow_reference_also_for_negative_and_extreme_keys():
-    mixed = rng.mix(torch.tensor(AWKWARD))
+@pytest.mark.parametrize("mix", [rng.mix, rng.mix_tensor])
+def test_mix_equals_the_slow_reference_also_for_negative_and_extreme_keys(mix):
+    mixed = mix(torch.tensor(AWKWARD))
     assert [unsigned(x) for x in mixed] == [slow_mix(x) for x in AWKWARD]
 
 
