@@ -82,6 +82,8 @@ class Agent(nn.Module):
         observation_size: int,
         action_space: spaces.Box | spaces.Discrete,
         seed: int,
+        *,
+        horizon: int,
     ) -> None:
         """Build the agent with weights drawn from `seed`.
 
@@ -90,6 +92,7 @@ class Agent(nn.Module):
             observation_size: O, with the task's parameters where the agent sees them.
             action_space: a box gives a Gaussian policy, a discrete space a categorical one.
             seed: of the initial weights.
+            horizon: steps of a trial, which some memories are sized and initialised for.
         """
         super().__init__()
         generator = rng.generator(seed, rng.Stream.WEIGHTS)
@@ -101,7 +104,7 @@ class Agent(nn.Module):
         clock_size = 2 if config.sees_clock else 0
         token_size = observation_size + clock_size + history_size
         self.embedding = linear(token_size, config.embedding_size, generator)
-        self.memory = config.memory.build(config.embedding_size, generator)
+        self.memory = config.memory.build(config.embedding_size, generator, horizon)
         self._shown_size = observation_size + clock_size
         sizes = (self.memory.output_size, self._shown_size, config.head_size)
         self.policy_head = Head(*sizes, self.action_size, generator, gain=0.01)

@@ -75,18 +75,19 @@ class Actor:
         """Act for `num_steps` steps with sampled actions."""
         steps = self.step_count + torch.arange(num_steps, device=self.env.device)
         noise_TBA = self.agent.noise(rng.fold_in(self.key_B, steps.unsqueeze(1)))
+        first_state = self._state_copy()
         records = [self._act(noise_BA) for noise_BA in noise_TBA]
         self.step_count += num_steps
-        return self._assemble(records, first_state=records[0].state)
+        return self._assemble(records, first_state)
 
     def _act(self, noise_BA: Tensor) -> "_Record":
-        before, state = self.time_step, self.state
-        output, self.state = self.agent.step(before, state)
+        before = self.time_step
+        output, self.state = self.agent.step(before, self.state)
         action = output.policy.sample(noise_BA)
         log_prob_B = output.policy.log_prob(action)
         self.time_step = self.env.step(action)
         end_value_B = self._end_value(action) if self.open_ended else torch.zeros_like(log_prob_B)
-        return _Record(before, state, action, log_prob_B, output.value, self.time_step, end_value_B)
+        return _Record(before, action, log_prob_B, output.value, self.time_step, end_value_B)
 
     def _assemble(self, records: "list[_Record]", first_state: State) -> Rollout:
         seen = [r.time_step for r in records]
@@ -110,11 +111,15 @@ class Actor:
             first_state=first_state,
         )
 
+    def _state_copy(self) -> State:
+        """The present memory, safe from a step that writes into what it is given."""
+        return tuple(rows.clone() for rows in self.state)
+
     def _next_value(self, trial_end_B: Tensor) -> Tensor:
         """Values of the step after the rollout; not needed where every trial has just ended."""
         if trial_end_B.all():
             return torch.zeros_like(trial_end_B, dtype=torch.float32)
-        output, _ = self.agent.step(self.time_step, self.state)
+        output, _ = self.agent.step(self.time_step, self._state_copy())
         return output.value
 
     def _end_value(self, action: Tensor) -> Tensor:
@@ -133,7 +138,7 @@ class Actor:
             trial_start=nowhere,
             clock=torch.ones_like(after.clock),
         )
-        output, _ = self.agent.step(final, self.state)
+        output, _ = self.agent.step(final, self._state_copy())
         return torch.where(cut_B, output.value, 0.0)
 
 
@@ -142,7 +147,6 @@ class _Record:
     """One step on its way into a rollout."""
 
     time_step: TimeStep
-    state: State
     action: Tensor
     log_prob: Tensor
     value: Tensor

@@ -58,6 +58,8 @@ class Family(ABC):
     observation_space: ClassVar[spaces.Box]
     action_space: ClassVar[spaces.Box | spaces.Discrete]
     render_fps: ClassVar[int] = 10
+    episode_length: int
+    """Steps of an episode, for rules that depend on it; set by `make_family`."""
 
     def __init__(self, num_worlds: int, device: torch.device | str = "cpu") -> None:
         self.num_worlds = num_worlds

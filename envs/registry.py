@@ -66,8 +66,12 @@ def family_class(name: str) -> type[Family]:
     return cls
 
 
-def make_family(name: str, num_worlds: int, device: str = "cpu") -> Family:
+def make_family(
+    name: str, num_worlds: int, device: str = "cpu", *, episode_length: int | None = None
+) -> Family:
     """Build `num_worlds` worlds of a family.
+
+    `episode_length` is for families whose rules depend on it; the default trial's if None.
 
     Raises:
         ValueError: for an unknown family or device, or fewer than one world.
@@ -76,4 +80,6 @@ def make_family(name: str, num_worlds: int, device: str = "cpu") -> Family:
     require_positive("num_worlds", num_worlds)
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
-    return cls(num_worlds, device)
+    family = cls(num_worlds, device)
+    family.episode_length = episode_length or family_entry(name).episode_length
+    return family

@@ -140,7 +140,9 @@ class TrialEnv:
         )
         require_positive("episode_length", self.episode_length)
         require_positive("episodes_per_trial", self.episodes_per_trial)
-        self.family: Family = make_family(family, num_worlds, device)
+        self.family: Family = make_family(
+            family, num_worlds, device, episode_length=self.episode_length
+        )
         self.name = family
         self.reveal_task = reveal_task
         self.num_worlds = num_worlds

@@ -111,7 +111,13 @@ def build_agent(config: TrainConfig, env: TrialEnv) -> Agent:
     """The agent of a configuration, with its initial weights."""
     # Where the trial's end is arbitrary, a clock that runs towards it would give it away.
     parts = replace(agent_config(config.agent), sees_clock=not config.open_ended)
-    return Agent(parts, env.observation_size, env.family.action_space, config.seed)
+    return Agent(
+        parts,
+        env.observation_size,
+        env.family.action_space,
+        config.seed,
+        horizon=config.trial_length,
+    )
 
 
 def load_agent(state: dict[str, Any]) -> tuple[Agent, TrainConfig]:

@@ -16,7 +16,8 @@ class FeedforwardConfig:
     hidden_size: int = 128
     """Hidden units."""
 
-    def build(self, input_size: int, generator: torch.Generator) -> "Feedforward":
+    def build(self, input_size: int, generator: torch.Generator, horizon: int) -> "Feedforward":
+        del horizon  # unused: there is no memory to size
         return Feedforward(input_size, self.hidden_size, generator)
 
 
@@ -33,9 +34,9 @@ class Feedforward(SequenceModel):
         del batch  # unused: there is nothing to remember
         return ()
 
-    def step(self, x_BD: Tensor, reset_B: Tensor, state: State) -> tuple[Tensor, State]:
+    def _step(self, x_BD: Tensor, reset_B: Tensor, state: State) -> tuple[Tensor, State]:
         del reset_B  # unused: there is nothing to forget
         return tanh(self.layer(x_BD)), state
 
-    def scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
-        return self.step(x_TBD, reset_TB, state)
+    def _scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
+        return self._step(x_TBD, reset_TB, state)

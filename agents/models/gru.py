@@ -26,7 +26,8 @@ class GRUConfig:
     hidden_size: int = 128
     """Hidden units."""
 
-    def build(self, input_size: int, generator: torch.Generator) -> "GRU":
+    def build(self, input_size: int, generator: torch.Generator, horizon: int) -> "GRU":
+        del horizon  # unused: it remembers as long as it learns to
         return GRU(input_size, self.hidden_size, generator)
 
 
@@ -43,12 +44,12 @@ class GRU(SequenceModel):
     def initial_state(self, batch: int) -> State:
         return (torch.zeros(batch, self.output_size, device=self.hidden_projection.weight.device),)
 
-    def step(self, x_BD: Tensor, reset_B: Tensor, state: State) -> tuple[Tensor, State]:
+    def _step(self, x_BD: Tensor, reset_B: Tensor, state: State) -> tuple[Tensor, State]:
         (y_BH,) = blank_where(reset_B, state)
         y_BH = torch.gru_cell(x_BD, y_BH, *self._parameters_in_order())
         return y_BH, (y_BH,)
 
-    def scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
+    def _scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
         weight_GD, weight_GH, bias_G, bias_of_y_G = self._parameters_in_order()
         y_TBH: Tensor = _GRUScan.apply(  # type: ignore[no-untyped-call]  # torch has no types here
             x_TBD, reset_TB, state[0], weight_GD, bias_G, weight_GH, bias_of_y_G

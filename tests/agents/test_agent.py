@@ -46,7 +46,7 @@ def make_actor(family: str, config: AgentConfig = SMALL, **trial: int) -> Actor:
     """Six worlds whose trials end at different times."""
     env = TrialEnv(family, 6, **trial)
     space = env.family.observation_space
-    agent = shaken(Agent(config, space.shape[0], env.family.action_space, seed=0))
+    agent = shaken(Agent(config, space.shape[0], env.family.action_space, seed=0, horizon=20))
     actor = Actor.start(agent, env, seed=0)
     state, worlds = env.state_dict(), torch.arange(6)
     state["episode"] = (worlds // 2) % env.episodes_per_trial
@@ -120,7 +120,7 @@ def test_scanning_a_real_rollout_equals_stepping_through_it(family, config):
 
 def test_the_token_is_observation_clock_action_reward_start_and_known():
     """Continuous, with fresh statistics (mean 0, variance 1): the numbers stand as they are."""
-    agent = Agent(SMALL, 3, BOX, seed=0)
+    agent = Agent(SMALL, 3, BOX, seed=0, horizon=20)
     token_BF = agent.token(percept(trial_start=torch.tensor([False, False])))
     expected = [
         [1, 2, 3, 0.5, 0.75, 0.5, -0.5, 4, 0, 1],
@@ -130,7 +130,7 @@ def test_the_token_is_observation_clock_action_reward_start_and_known():
 
 
 def test_a_discrete_action_is_one_hot_in_the_token():
-    agent = Agent(SMALL, 3, spaces.Discrete(4), seed=0)
+    agent = Agent(SMALL, 3, spaces.Discrete(4), seed=0, horizon=20)
     step = percept(previous_action=torch.tensor([2, 0]), trial_start=torch.tensor([False, False]))
     token_BF = agent.token(step)
     expected = [[0, 0, 1, 0, 4, 0, 1], [1, 0, 0, 0, 6, 1, 1]]
@@ -140,7 +140,7 @@ def test_a_discrete_action_is_one_hot_in_the_token():
 @pytest.mark.parametrize("space", [BOX, spaces.Discrete(2)], ids=["continuous", "discrete"])
 def test_at_a_trials_start_the_token_tells_nothing_of_the_past(space):
     """Whatever the percept says of the last action and reward, and whatever their statistics."""
-    agent = Agent(SMALL, 3, space, seed=0)
+    agent = Agent(SMALL, 3, space, seed=0, horizon=20)
     agent.moments.update(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 3.0)
     action = percept().previous_action if space is BOX else torch.tensor([1, 1])
     known, blank = agent.token(percept(previous_action=action))
@@ -169,7 +169,7 @@ def test_in_a_real_rollout_the_past_is_blank_exactly_at_trial_starts(family):
 @torch.no_grad()
 def test_an_agent_with_memory_reads_its_history():
     """Last reward, last action, the episode's start and the memory each change both heads."""
-    agent = shaken(Agent(SMALL, 3, BOX, seed=0))
+    agent = shaken(Agent(SMALL, 3, BOX, seed=0, horizon=20))
     (rows,) = agent.memory.initial_state(2)
     base, _ = agent.step(percept(), (rows,))
     others = [
@@ -186,7 +186,7 @@ def test_an_agent_with_memory_reads_its_history():
 
 @torch.no_grad()
 def test_a_markov_agent_ignores_its_history():
-    agent = shaken(Agent(MARKOV, 3, BOX, seed=0))
+    agent = shaken(Agent(MARKOV, 3, BOX, seed=0, horizon=20))
     assert agent.token(percept()).shape == (2, 3 + 2)
     base, state = agent.step(percept(), agent.memory.initial_state(2))
     other, _ = agent.step(
@@ -206,11 +206,11 @@ def test_a_markov_agent_ignores_its_history():
 def test_an_agent_reads_the_clock_unless_it_must_not():
     """The heads follow it even where the memory is blank: a fixed horizon has that much left."""
     later = percept(clock=torch.ones(2, 2))
-    agent = shaken(Agent(SMALL, 3, BOX, seed=0))
+    agent = shaken(Agent(SMALL, 3, BOX, seed=0, horizon=20))
     base, _ = agent.step(percept(), agent.memory.initial_state(2))
     other, _ = agent.step(later, agent.memory.initial_state(2))
     assert (base.value - other.value).abs().min() > 1e-4
-    blind = shaken(Agent(replace(SMALL, sees_clock=False), 3, BOX, seed=0))
+    blind = shaken(Agent(replace(SMALL, sees_clock=False), 3, BOX, seed=0, horizon=20))
     assert torch.equal(blind.token(percept()), blind.token(later))
     expected = torch.tensor([1, 2, 3, 0.5, -0.5, 4, 0, 1])
     torch.testing.assert_close(blind.token(percept())[0], expected)
@@ -219,7 +219,7 @@ def test_an_agent_reads_the_clock_unless_it_must_not():
 @torch.no_grad()
 def test_the_heads_read_the_observation_beside_the_memory():
     """With a memory that says nothing, the outputs still follow the observation."""
-    agent = shaken(Agent(SMALL, 3, BOX, seed=0))
+    agent = shaken(Agent(SMALL, 3, BOX, seed=0, horizon=20))
     for parameter in agent.memory.parameters():
         parameter.zero_()
     base, _ = agent.step(percept(), agent.memory.initial_state(2))
@@ -233,7 +233,7 @@ def test_a_box_gives_a_gaussian_policy_and_a_discrete_space_a_categorical_one():
         (BOX, DiagonalGaussian, 2),
         (spaces.Discrete(5), Categorical, 1),
     ):
-        agent = Agent(SMALL, 3, space, seed=0)
+        agent = Agent(SMALL, 3, space, seed=0, horizon=20)
         action = percept().previous_action if space is BOX else torch.tensor([1, 4])
         output, _ = agent.step(percept(previous_action=action), agent.memory.initial_state(2))
         assert isinstance(output.policy, kind)
@@ -243,14 +243,14 @@ def test_a_box_gives_a_gaussian_policy_and_a_discrete_space_a_categorical_one():
 
 
 def test_a_fresh_gaussian_policy_has_the_configured_spread():
-    agent = Agent(replace(SMALL, initial_std=0.25), 3, BOX, seed=0)
+    agent = Agent(replace(SMALL, initial_std=0.25), 3, BOX, seed=0, horizon=20)
     torch.testing.assert_close(agent.log_std_A.exp(), torch.full((2,), 0.25))
 
 
 def test_noise_is_normal_for_a_gaussian_policy_and_uniform_for_a_categorical_one():
     key_N = torch.arange(2000)
-    normal = Agent(SMALL, 3, BOX, seed=0).noise(key_N)
-    uniform = Agent(SMALL, 3, spaces.Discrete(5), seed=0).noise(key_N)
+    normal = Agent(SMALL, 3, BOX, seed=0, horizon=20).noise(key_N)
+    uniform = Agent(SMALL, 3, spaces.Discrete(5), seed=0, horizon=20).noise(key_N)
     assert (normal.shape, uniform.shape) == ((2000, 2), (2000, 1))
     assert normal.dtype == uniform.dtype == torch.float32
     assert abs(float(normal.std()) - 1.0) < 0.1
@@ -263,10 +263,10 @@ def test_noise_is_normal_for_a_gaussian_policy_and_uniform_for_a_categorical_one
 def test_weights_are_a_function_of_the_seed_alone(name):
     """Whatever was drawn from torch's global generator before; another seed, other weights."""
     torch.manual_seed(1)
-    first = Agent(AGENTS[name], 3, BOX, seed=0).state_dict()
+    first = Agent(AGENTS[name], 3, BOX, seed=0, horizon=20).state_dict()
     torch.manual_seed(2)
-    again = Agent(AGENTS[name], 3, BOX, seed=0).state_dict()
-    other = Agent(AGENTS[name], 3, BOX, seed=1).state_dict()
+    again = Agent(AGENTS[name], 3, BOX, seed=0, horizon=20).state_dict()
+    other = Agent(AGENTS[name], 3, BOX, seed=1, horizon=20).state_dict()
     for key, tensor in first.items():
         assert torch.equal(tensor, again[key]), key
         if key.endswith("weight"):

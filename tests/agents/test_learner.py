@@ -73,7 +73,7 @@ def make_actor(
     """Eight worlds whose trials end at different times."""
     env = TrialEnv(family, NUM_WORLDS, **trial)
     space = env.family.observation_space
-    agent = Agent(config, space.shape[0], env.family.action_space, seed)
+    agent = Agent(config, space.shape[0], env.family.action_space, seed, horizon=20)
     actor = Actor.start(shaken(agent) if shake else agent, env, seed)
     state, worlds = env.state_dict(), torch.arange(NUM_WORLDS)
     state["episode"] = (worlds // 2) % env.episodes_per_trial
@@ -161,7 +161,7 @@ def test_weights_do_not_depend_on_the_number_of_physics_threads():
         env = TrialEnv("HalfCheetahVel", NUM_WORLDS, episode_length=5)
         env.family = HalfCheetahVel(NUM_WORLDS, num_threads=num_threads)
         space = env.family.observation_space
-        agent = Agent(SMALL, space.shape[0], env.family.action_space, seed=0)
+        agent = Agent(SMALL, space.shape[0], env.family.action_space, seed=0, horizon=20)
         actor = Actor.start(agent, env, seed=0)
         rollout = actor.collect(NUM_STEPS)
         learner = make_learner(agent)
@@ -333,7 +333,7 @@ def test_targets_are_whitened_advantages_and_raw_returns():
 def test_targets_carry_a_late_reward_into_the_first_episode_of_its_trial():
     """Two trials of 2 × 3 steps; 10 is earned at the end of the first. V = 0, γ = λ = 1."""
     env = TrialEnv("PointGoal", 1, episode_length=3, episodes_per_trial=2)
-    agent = Agent(SMALL, 2, env.family.action_space, seed=0)
+    agent = Agent(SMALL, 2, env.family.action_space, seed=0, horizon=20)
     rollout = Actor.start(agent, env, seed=0).collect(12)
     zeros_TB = torch.zeros(12, 1)
     reward_TB = zeros_TB.clone()

@@ -33,7 +33,9 @@ def make_agent(env: TrialEnv) -> Agent:
     """An agent whose outputs depend strongly on all that it reads (fresh policies hardly do)."""
     family = env.family
     config = AgentConfig(GRUConfig(16), embedding_size=16, head_size=16)
-    agent = Agent(config, family.observation_space.shape[0], family.action_space, seed=0)
+    agent = Agent(
+        config, family.observation_space.shape[0], family.action_space, seed=0, horizon=20
+    )
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in agent.parameters():

@@ -17,6 +17,10 @@ from quickstudy.agents.sequence_model import SequenceModel, State
 
 # Long enough for models that work in blocks of steps (of 16, say) to begin a third one.
 T, B, D = 37, 5, 3
+PAST = 3
+"""Inputs that a random memory has read."""
+HORIZON = 100
+"""Steps of the trials the models are built for; longer than any here."""
 # In float64 fast scan and reference differ by the order of summation alone (measured: 1e-15).
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
 
@@ -34,17 +38,31 @@ def one_thread():
 def model(request) -> SequenceModel:
     """Each registered memory at its default size, in float64."""
     generator = torch.Generator().manual_seed(0)
-    return MODELS[request.param]().build(D, generator).double()
+    return MODELS[request.param]().build(D, generator, HORIZON).double()
+
+
+def blank_state(model: SequenceModel, batch: int = B) -> State:
+    return double(model.initial_state(batch))
+
+
+def double(state: State) -> State:
+    """In float64, where a memory does not count or point."""
+    return tuple(rows.double() if rows.is_floating_point() else rows for rows in state)
 
 
 def random_state(model: SequenceModel, seed: int = 1) -> State:
-    """A memory that has seen something, leaves of the graph."""
-    generator = torch.Generator().manual_seed(seed)
-    blank = model.initial_state(B)
-    return tuple(
-        torch.randn(rows.shape, generator=generator, dtype=torch.float64).requires_grad_()
-        for rows in blank
-    )
+    """A memory that has read a few random inputs, leaves of the graph."""
+    x_TBD = torch.randn(PAST, B, D, generator=_generator(seed), dtype=torch.float64)
+    _, state = model.scan(x_TBD, torch.zeros(PAST, B, dtype=torch.bool), blank_state(model))
+    return tuple(leaf(rows) for rows in state)
+
+
+def leaf(rows: Tensor) -> Tensor:
+    return rows.detach().clone().requires_grad_(rows.is_floating_point())
+
+
+def differentiable(state: State) -> list[Tensor]:
+    return [rows for rows in state if rows.is_floating_point()]
 
 
 def random_input(seed: int = 2) -> Tensor:
@@ -77,7 +95,7 @@ def steps(model: SequenceModel, x_TBD: Tensor, reset_TB: Tensor, state: State):
 
 
 def reference(model: SequenceModel, x_TBD: Tensor, reset_TB: Tensor, state: State):
-    return SequenceModel.scan(model, x_TBD, reset_TB, state)
+    return SequenceModel._scan(model, x_TBD, reset_TB, state)
 
 
 def fast(model: SequenceModel, x_TBD: Tensor, reset_TB: Tensor, state: State):
@@ -90,10 +108,10 @@ def evaluate(run, model: SequenceModel, reset_TB: Tensor):
     y_TBD, final = run(model, x_TBD, reset_TB, state)
     generator = torch.Generator().manual_seed(3)
     loss = torch.zeros((), dtype=torch.float64)
-    for tensor in (y_TBD, *final):
+    for tensor in (y_TBD, *differentiable(final)):
         loss = loss + (torch.randn(tensor.shape, generator=generator).double() * tensor).sum()
     sources = {"input": x_TBD, **dict(model.named_parameters())}
-    sources |= {f"state {i}": rows for i, rows in enumerate(state)}
+    sources |= {f"state {i}": rows for i, rows in enumerate(differentiable(state))}
     gradients = torch.autograd.grad(loss, list(sources.values()))
     values = {"output": y_TBD} | {f"final {i}": rows for i, rows in enumerate(final)}
     return values, dict(zip(sources, gradients, strict=True))
@@ -141,8 +159,7 @@ def test_a_reset_is_a_fresh_start(model):
     x_TBD, reset_TB = random_input(), never()
     reset_TB[4] = True
     y_TBD, final = model.scan(x_TBD, reset_TB, random_state(model))
-    blank = tuple(rows.double() for rows in model.initial_state(B))
-    fresh_TBD, fresh_final = model.scan(x_TBD[4:], never()[4:], blank)
+    fresh_TBD, fresh_final = model.scan(x_TBD[4:], never()[4:], blank_state(model))
     torch.testing.assert_close(y_TBD[4:], fresh_TBD, **EXACT)
     for rows, fresh_rows in zip(final, fresh_final, strict=True):
         torch.testing.assert_close(rows, fresh_rows, **EXACT)
@@ -154,7 +171,7 @@ def test_without_a_reset_a_memory_remembers(model):
     if not state:
         pytest.skip("no state: nothing to remember")
     y_TBD, _ = model.scan(x_TBD, never(), state)
-    sources = torch.autograd.grad(y_TBD[-1].square().sum(), [x_TBD, *state])
+    sources = torch.autograd.grad(y_TBD[-1].square().sum(), [x_TBD, *differentiable(state)])
     assert sources[0][0].abs().amax(dim=-1).min() > 0
     assert all(rows.abs().amax() > 0 for rows in sources[1:])
 
@@ -163,10 +180,9 @@ def test_without_a_reset_a_memory_remembers(model):
 def test_a_reset_at_the_first_step_ignores_the_incoming_state(model, run):
     x_TBD, reset_TB = random_input(), never()
     reset_TB[0] = True
-    huge = tuple(1e6 * rows for rows in random_state(model))
-    blank = tuple(rows.double() for rows in model.initial_state(B))
+    huge = tuple(1e6 * rows if rows.is_floating_point() else rows for rows in random_state(model))
     y_TBD, _ = run(model, x_TBD, reset_TB, huge)
-    fresh_TBD, _ = run(model, x_TBD, never(), blank)
+    fresh_TBD, _ = run(model, x_TBD, never(), blank_state(model))
     assert torch.equal(y_TBD, fresh_TBD)
 
 
@@ -185,7 +201,9 @@ def test_worlds_do_not_mix(model):
     """Another world's input, reset or memory changes nothing here, and gets no gradient."""
     x_TBD, state = random_input(), random_state(model)
     y_TBD, _ = model.scan(x_TBD, never(), state)
-    (gradient_TBD, *gradients) = torch.autograd.grad(y_TBD[:, 1].sum(), [x_TBD, *state])
+    (gradient_TBD, *gradients) = torch.autograd.grad(
+        y_TBD[:, 1].sum(), [x_TBD, *differentiable(state)]
+    )
     others = [b for b in range(B) if b != 1]
     assert gradient_TBD[:, others].abs().max() == 0
     assert all(rows[others].abs().max() == 0 for rows in gradients)
@@ -218,20 +236,75 @@ def test_a_scan_of_one_step_is_a_step(model):
 
 
 def test_a_call_leaves_the_incoming_state_as_it_was(model):
-    """State is an argument: a rollout keeps the one it began with."""
+    """State is an argument: a rollout keeps the one it began with (see `SequenceModel`)."""
     state = tuple(rows.detach() for rows in random_state(model))
     before = [rows.clone() for rows in state]
+    model.step(random_input()[0], staggered_resets()[0], state)
+    model.scan(random_input(), staggered_resets(), state)
     with torch.no_grad():
-        model.step(random_input()[0], staggered_resets()[0], state)
         model.scan(random_input(), staggered_resets(), state)
     assert all(torch.equal(rows, old) for rows, old in zip(state, before, strict=True))
 
 
+def test_steps_without_gradients_equal_steps_with_them(model):
+    """Where gradients are off, a memory may be written into, and discretisation kept."""
+    x_TBD, reset_TB = random_input(), staggered_resets()
+    expected, expected_final = steps(model, x_TBD, reset_TB, random_state(model))
+    with torch.no_grad():
+        y_TBD, final = steps(model, x_TBD, reset_TB, random_state(model))
+    torch.testing.assert_close(y_TBD, expected.detach(), **EXACT)
+    for rows, expected_rows in zip(final, expected_final, strict=True):
+        torch.testing.assert_close(rows, expected_rows.detach(), **EXACT)
+
+
+def test_what_was_learned_is_used_at_once(model):
+    """Nothing computed from the parameters outlives them."""
+    x_TBD = random_input().detach()
+    with torch.no_grad():
+        before, _ = steps(model, x_TBD, never(), random_state(model))
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=_generator(4)))
+        after, _ = steps(model, x_TBD, never(), random_state(model))
+        scanned, _ = model.scan(x_TBD, never(), random_state(model))
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, scanned, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, r, s: (x[..., :-1], r, s), rf"x_TBD must be float of shape \({T}, {B}, {D}\)"),
+        (lambda x, r, s: (x.long(), r, s), r"x_TBD must be float .* got torch\.int64"),
+        (lambda x, r, s: (x, r[:, :-1], s), rf"reset_TB must be bool of shape \({T}, {B}\)"),
+        (lambda x, r, s: (x, r.float(), s), r"reset_TB must be bool .* got torch\.float32"),
+    ],
+)
+def test_wrong_shapes_and_types_name_the_tensor(model, change, message):
+    arguments = change(random_input().detach(), never(), blank_state(model))
+    with pytest.raises(ValueError, match=message):
+        model.scan(*arguments)
+
+
+def test_a_memory_of_another_batch_is_refused(model):
+    state = blank_state(model, B + 1)
+    if not state:
+        pytest.skip("no state")
+    with pytest.raises(ValueError, match=rf"state\[0\] must be .*\({B}, …\)"):
+        model.step(random_input()[0], never()[0], state)
+
+
+def test_slow_parameters_are_some_of_the_models_own(model):
+    own = {id(parameter) for parameter in model.parameters()}
+    assert all(id(parameter) in own for parameter in model.slow_parameters())
+
+
 def test_weights_are_a_function_of_the_generator(model):
     """Same seed, same weights; another seed, other weights; the global generator is not used."""
-    (config,) = [c for c in MODELS.values() if type(c().build(D, _generator(0))) is type(model)]
+    (config,) = [
+        c for c in MODELS.values() if type(c().build(D, _generator(0), HORIZON)) is type(model)
+    ]
     before = torch.get_rng_state()
-    first, again, other = (config().build(D, _generator(seed)) for seed in (0, 0, 1))
+    first, again, other = (config().build(D, _generator(seed), HORIZON) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
     pairs = list(zip(first.parameters(), again.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(p, q) for p, q, _ in pairs)
@@ -240,7 +313,7 @@ def test_weights_are_a_function_of_the_generator(model):
 
 def test_the_gru_scan_passes_gradcheck():
     """Its hand-written backward agrees with finite differences."""
-    gru = GRUConfig(hidden_size=3).build(2, _generator(0)).double()
+    gru = GRUConfig(hidden_size=3).build(2, _generator(0), HORIZON).double()
     reset_TB = torch.zeros(18, 2, dtype=torch.bool)
     reset_TB[0, 1] = reset_TB[7, 0] = reset_TB[16, 1] = True
     x_TBD = torch.randn(18, 2, 2, generator=_generator(1), dtype=torch.float64).requires_grad_()

@@ -46,7 +46,7 @@ class Stopwatch(Probe):
 def _stopwatch(monkeypatch):
     """A `TrialEnv` of three stopwatches: episodes of at most 3 steps, 2 per trial, bonus 0."""
     monkeypatch.setitem(FAMILIES, "Stopwatch", FamilyEntry("test:Stopwatch", 3, 2))
-    monkeypatch.setattr(trials, "make_family", lambda name, worlds, device: Stopwatch(worlds))
+    monkeypatch.setattr(trials, "make_family", lambda name, worlds, *_, **__: Stopwatch(worlds))
     return TrialEnv("Stopwatch", 3, task_source=FixedTasks(torch.zeros(3, 1).double()))
 
 

@@ -19,7 +19,9 @@ from quickstudy.experiments.report import EvalConfig, evaluate_agents
 
 def make_agent(family, seed=0):
     env = TrialEnv(family, 1)
-    return Agent(agent_config("rl2"), env.observation_size, env.family.action_space, seed)
+    return Agent(
+        agent_config("rl2"), env.observation_size, env.family.action_space, seed, horizon=20
+    )
 
 
 class AlternatingPolicy:

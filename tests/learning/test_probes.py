@@ -96,7 +96,9 @@ def train(
     config = AGENTS[agent_name]
     memory = replace(config.memory, hidden_size=32)
     config = replace(config, memory=memory, embedding_size=32, head_size=32)
-    agent = Agent(config, first.observation.shape[1], env.family.action_space, seed=SEED)
+    agent = Agent(
+        config, first.observation.shape[1], env.family.action_space, seed=SEED, horizon=20
+    )
     learner = Learner(
         agent,
         PPO(PPOConfig(discount=discount)),
