@@ -25,6 +25,8 @@ class LearnerConfig:
     learning_rate: float = 1e-3
     """Adam's step size at the start; it falls while steps carry the policy too far (see
     `stop_divergence`), and rises again, up to this, while they hardly move it."""
+    slow_share: float = 0.25
+    """The step size of a memory's slow parameters (an S5's dynamics), as a share of the others'."""
     epochs: int = 4
     """Passes over each rollout, at most."""
     minibatch_frames: int = 6_400
@@ -57,7 +59,7 @@ class Learner:
         self.agent = agent
         self.objective = objective
         self.config = config
-        self.optimizer = torch.optim.Adam(agent.parameters(), config.learning_rate, eps=1e-5)
+        self.optimizer = torch.optim.Adam(_parameter_groups(agent, config), eps=1e-5)
         self.reward_scaler = RewardScaler(num_worlds, discount)
         self._order_key = rng.root_key(seed, rng.Stream.MINIBATCH)
         self._num_updates = 0
@@ -156,18 +158,34 @@ class Learner:
 
         Returns the step size that the update just done was made with.
         """
-        (group,) = self.optimizer.param_groups
-        used: float = group["lr"]
+        used: float = self.optimizer.param_groups[0]["lr"]
         first, stop = self.config.learning_rate, self.config.stop_divergence
+        chosen = used
         if divergence > stop:
-            group["lr"] = max(used / STEP_SIZE_FACTOR, first * SMALLEST_STEP_SIZE)
+            chosen = max(used / STEP_SIZE_FACTOR, first * SMALLEST_STEP_SIZE)
         elif divergence < stop / 4:
-            group["lr"] = min(used * STEP_SIZE_FACTOR, first)
+            chosen = min(used * STEP_SIZE_FACTOR, first)
+        for group, share in zip(self.optimizer.param_groups, self._shares(), strict=False):
+            group["lr"] = chosen * share
         return used
+
+    def _shares(self) -> tuple[float, float]:
+        """Step sizes of the parameter groups, as shares of the first's."""
+        return 1.0, self.config.slow_share
 
     def _update_moments(self, rollout: Rollout) -> None:
         seen = torch.cat([rollout.observation, rollout.previous_reward.unsqueeze(-1)], dim=-1)
         self.agent.moments.update(seen)
+
+
+def _parameter_groups(agent: Agent, config: LearnerConfig) -> list[dict[str, Any]]:
+    """The agent's parameters, those that learn slowly (if any) in a second group."""
+    slow = agent.memory.slow_parameters()
+    slow_ids = {id(parameter) for parameter in slow}
+    others = [p for p in agent.parameters() if id(p) not in slow_ids]
+    rate = config.learning_rate
+    groups = [{"params": others, "lr": rate}, {"params": slow, "lr": rate * config.slow_share}]
+    return groups if slow else groups[:1]
 
 
 @torch.no_grad()

@@ -126,6 +126,7 @@ def _require_counts(config: TrainConfig) -> None:
     if isinstance(config.seed, bool) or not isinstance(config.seed, int):
         raise ValueError(f"seed must be an integer, got {config.seed!r}.")
     _require_range("learner.learning_rate", config.learner.learning_rate, 0.0, math.inf)
+    _require_range("learner.slow_share", config.learner.slow_share, 0.0, 1.0)
     _require_range("ppo.discount", config.ppo.discount, 0.0, 1.0)
     _require_range("ppo.trace", config.ppo.trace, 0.0, 1.0)
     _require_range("ppo.clip", config.ppo.clip, 0.0, math.inf)

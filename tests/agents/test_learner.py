@@ -412,3 +412,18 @@ def test_a_policy_that_moves_too_far_slows_down():
     learner = make_learner(actor.agent, replace(QUARTERS, learning_rate=0.05, stop_divergence=1e-4))
     used = [learner.update(actor.collect(8))["learning_rate"] for _ in range(3)]
     assert used == pytest.approx([0.05, 0.05 / 1.5, 0.05 / 1.5**2])
+
+
+def test_slow_parameters_learn_at_their_share_of_the_step_size(monkeypatch):
+    """Also after the step size has followed the divergence; every parameter is in one group."""
+    actor = make_actor("ProbeMatch")
+    slow = [actor.agent.memory.hidden_projection.weight]
+    monkeypatch.setattr(actor.agent.memory, "slow_parameters", lambda: slow)
+    learner = make_learner(actor.agent, replace(QUARTERS, learning_rate=0.8, slow_share=0.25))
+    others, chosen = learner.optimizer.param_groups
+    assert [id(p) for p in chosen["params"]] == [id(p) for p in slow]
+    count = len(others["params"]) + len(chosen["params"])
+    assert count == len(list(actor.agent.parameters()))
+    assert (others["lr"], chosen["lr"]) == pytest.approx((0.8, 0.2))
+    learner._adapt_step_size(1.0)
+    assert (others["lr"], chosen["lr"]) == pytest.approx((0.8 / 1.5, 0.2 / 1.5))
