@@ -9,7 +9,7 @@ Shape legend: T time, B worlds, O observation features, F token features, M memo
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quickstudy.agents.distributions import Categorical, DiagonalGaussian, Distribution
-from quickstudy.agents.layers import Head, linear, tanh
+from quickstudy.agents.heads import HEADS, Head, HyperHead
+from quickstudy.agents.layers import linear, tanh
 from quickstudy.agents.models import ModelConfig
 from quickstudy.agents.normalization import RunningMoments
 from quickstudy.agents.sequence_model import State
 from quickstudy.envs import rng
+from quickstudy.envs.errors import unknown
 
 
 class Percept(Protocol):
@@ -52,6 +54,11 @@ class AgentConfig:
     """Features of the encoded token."""
     head_size: int = 128
     """Hidden units of the policy and value heads."""
+    head: Literal["plain", "hypernetwork"] = "plain"
+    """What the memory does to the policy: one input among others (plain), or it generates all of
+    the policy head's weights (hypernetwork: Beck et al. 2023). The value head is always plain."""
+    head_sees_observation: bool = True
+    """Whether the heads read the observation again, beside the memory (False: memory and clock)."""
     initial_std: float = 0.6
     """Standard deviation of a Gaussian policy at the start, in units of the action box."""
     sees_history: bool = True
@@ -69,6 +76,8 @@ class AgentOutput:
     policy: Distribution
     value: Tensor
     """Value of the present step, `(...)`, in units of the scaled reward."""
+    memory: Tensor
+    """What the heads read from the memory, `(..., M)`."""
 
 
 class Agent(nn.Module):
@@ -93,6 +102,9 @@ class Agent(nn.Module):
             action_space: a box gives a Gaussian policy, a discrete space a categorical one.
             seed: of the initial weights.
             horizon: steps of a trial, which some memories are sized and initialised for.
+
+        Raises:
+            ValueError: for an unknown kind of head, or one that would have nothing to read.
         """
         super().__init__()
         generator = rng.generator(seed, rng.Stream.WEIGHTS)
@@ -105,9 +117,11 @@ class Agent(nn.Module):
         token_size = observation_size + clock_size + history_size
         self.embedding = linear(token_size, config.embedding_size, generator)
         self.memory = config.memory.build(config.embedding_size, generator, horizon)
-        self._shown_size = observation_size + clock_size
-        sizes = (self.memory.output_size, self._shown_size, config.head_size)
-        self.policy_head = Head(*sizes, self.action_size, generator, gain=0.01)
+        first_shown = 0 if config.head_sees_observation else observation_size
+        self._shown = slice(first_shown, observation_size + clock_size)
+        shown_size = self._shown.stop - self._shown.start
+        sizes = (self.memory.output_size, shown_size, config.head_size)
+        self.policy_head = _policy_head(config)(*sizes, self.action_size, generator, gain=0.01)
         self.value_head = Head(*sizes, 1, generator, gain=1.0)
         if self.continuous:
             initial = torch.full((self.action_size,), math.log(config.initial_std))
@@ -131,39 +145,59 @@ class Agent(nn.Module):
         if self.config.sees_clock:
             parts.append(percept.clock)
         if self.config.sees_history:
-            known = (~percept.trial_start).to(torch.float32).unsqueeze(-1)
+            known = (~self.resets(percept)).to(torch.float32).unsqueeze(-1)
             action = self._action_features(percept.previous_action) * known
             start = percept.episode_start.to(torch.float32).unsqueeze(-1)
             parts += [action, normalized[..., -1:] * known, start, known]
         return torch.cat(parts, dim=-1)
 
+    def resets(self, percept: Percept) -> Tensor:
+        """Where the memory is blank before it reads, bool `(...)`: where a trial starts.
+
+        A memory that is wiped each episode (TrMRL): where an episode starts. The token then hides
+        the last action and reward there too, so that nothing passes from episode to episode.
+        """
+        wiped_each_episode = self.memory.wiped_each_episode
+        return percept.episode_start if wiped_each_episode else percept.trial_start
+
     def step(self, percept: Percept, state: State) -> tuple[AgentOutput, State]:
-        """Read one time step `(B, ...)`; memory is blank where a trial starts."""
+        """Read one time step `(B, ...)`; memory is blank where `resets` is True."""
         token_BF = self.token(percept)
         embedded = tanh(self.embedding(token_BF))
-        memory_BM, state = self.memory.step(embedded, percept.trial_start, state)
+        memory_BM, state = self.memory.step(embedded, self.resets(percept), state)
         return self._heads(memory_BM, token_BF), state
 
-    def scan(self, token_TBF: Tensor, trial_start_TB: Tensor, state: State) -> AgentOutput:
-        """Read T time steps whose tokens are at hand: equal to T `step`s."""
+    def scan(self, token_TBF: Tensor, reset_TB: Tensor, state: State) -> AgentOutput:
+        """Read T time steps whose tokens and `resets` are at hand: equal to T `step`s."""
         embedded = tanh(self.embedding(token_TBF))
-        memory_TBM, _ = self.memory.scan(embedded, trial_start_TB, state)
+        memory_TBM, _ = self.memory.scan(embedded, reset_TB, state)
         return self._heads(memory_TBM, token_TBF)
 
     def _heads(self, memory: Tensor, token: Tensor) -> AgentOutput:
-        shown = token[..., : self._shown_size]
+        shown = token[..., self._shown]
         parameters = self.policy_head(memory, shown)
         policy: Distribution = (
             DiagonalGaussian(parameters, self.log_std_A)
             if self.continuous
             else Categorical(parameters)
         )
-        return AgentOutput(policy, self.value_head(memory, shown).squeeze(-1))
+        return AgentOutput(policy, self.value_head(memory, shown).squeeze(-1), memory)
 
     def _action_features(self, action: Tensor) -> Tensor:
         if self.continuous:
             return action
         return functional.one_hot(action, self.action_size).to(torch.float32)
+
+
+def _policy_head(config: AgentConfig) -> type[Head | HyperHead]:
+    if config.head not in HEADS:
+        raise unknown("head", config.head, HEADS)
+    if config.head == "hypernetwork" and not config.head_sees_observation:
+        raise ValueError(
+            "head='hypernetwork' needs head_sees_observation=True: what the memory generates is a "
+            "network that reads the observation."
+        )
+    return HEADS[config.head]
 
 
 def _action_size(space: spaces.Box | spaces.Discrete) -> int:

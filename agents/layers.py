@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 
 def linear(
@@ -45,31 +44,3 @@ class _Tanh(torch.autograd.Function):
         (y,) = ctx.saved_tensors
         dx: Tensor = torch.ops.aten.tanh_backward(dy, y)
         return dx
-
-
-class Head(nn.Module):
-    """One hidden tanh layer, over features that are learned and others that are given."""
-
-    def __init__(
-        self,
-        learned: int,
-        given: int,
-        hidden: int,
-        outputs: int,
-        generator: torch.Generator,
-        *,
-        gain: float,
-    ) -> None:
-        super().__init__()
-        self.hidden = linear(learned + given, hidden, generator)
-        self.output = linear(hidden, outputs, generator, gain)
-
-    def forward(self, learned: Tensor, given: Tensor) -> Tensor:
-        """Outputs `(..., outputs)` for features `(..., learned)` and `(..., given)`.
-
-        As if they were joined, but without the copy, nor a gradient for what is given.
-        """
-        weight, size = self.hidden.weight, learned.shape[-1]
-        hidden = functional.linear(learned, weight[:, :size], self.hidden.bias)
-        y: Tensor = self.output(tanh(hidden + functional.linear(given, weight[:, size:])))
-        return y

@@ -133,7 +133,8 @@ class Learner:
             targets={name: target[:, worlds] for name, target in targets.items()},
         )
         first_state = tuple(rows[worlds] for rows in rollout.first_state)
-        output = self.agent.scan(token_TBF[:, worlds], rollout.trial_start[:, worlds], first_state)
+        reset_TB = self.agent.resets(rollout)[:, worlds]
+        output = self.agent.scan(token_TBF[:, worlds], reset_TB, first_state)
         loss = self.objective.loss(batch, output)
         # Before the step, which changes a Gaussian policy's `log_std_A` in place.
         divergence = _divergence(batch, output)

@@ -7,6 +7,7 @@ Shape legend: T time, B worlds, D features.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,13 @@ class SequenceModel(nn.Module, ABC):
     keys and values is too large to copy at each step): keep a clone of what is needed again.
     """
 
+    wiped_each_episode: ClassVar[bool] = False
+    """Whether an agent resets it at each episode's start, and not only at each trial's."""
+
     input_size: int
     output_size: int
+    span: int | None = None
+    """Inputs since the last reset that an output can depend on, at most; None: all of them."""
 
     def slow_parameters(self) -> list[nn.Parameter]:
         """Parameters that learn at a fraction of the learning rate (see `LearnerConfig`)."""

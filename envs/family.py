@@ -58,6 +58,8 @@ class Family(ABC):
     observation_space: ClassVar[spaces.Box]
     action_space: ClassVar[spaces.Box | spaces.Discrete]
     render_fps: ClassVar[int] = 10
+    shows_action: ClassVar[bool] = True
+    """False where an agent could carry what it must remember in the last action it is shown."""
     episode_length: int
     """Steps of an episode, for rules that depend on it; set by `make_family`."""
 

@@ -122,6 +122,7 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
         *,
         split: str = "train",
         task: ArrayLike | None = None,
+        episode_length: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         """Build the world; `reset` starts it.
@@ -131,13 +132,15 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
             split: where tasks are drawn from: `train`, `test` or `ood`.
             task: the one task `(D,)` to play, in the units of the family's task table; drawn from
                 the split at each reset if None.
+            episode_length: what families with rules that depend on it play (a time limit from
+                `gymnasium.make` does not reach them); the family's default if None.
             render_mode: None or `rgb_array`.
 
         Raises:
             ValueError: for an unknown family, split or render mode, or a task of the wrong shape.
         """
         check_render_mode(render_mode)
-        self._family = make_family(family, 1)
+        self._family = make_family(family, 1, episode_length=episode_length)
         self._episodes = Episodes(self._family, split, task)
         self.observation_space = copy.deepcopy(self._family.observation_space)
         self.action_space = cast(

@@ -36,6 +36,16 @@ FAMILIES: dict[str, FamilyEntry] = {
     "HalfCheetahDir": FamilyEntry("half_cheetah_dir:HalfCheetahDir", 200, 2),
     "HalfCheetahVel": FamilyEntry("half_cheetah_vel:HalfCheetahVel", 200, 2),
     "AntDir": FamilyEntry("ant_dir:AntDir", 200, 2),
+    "Bandit2": FamilyEntry("bandits:Bandit2", 100, 1),
+    "Bandit5": FamilyEntry("bandits:Bandit5", 10, 1),
+    "Bandit10": FamilyEntry("bandits:Bandit10", 10, 1),
+    "Bandit50": FamilyEntry("bandits:Bandit50", 10, 1),
+    "TabularMDP": FamilyEntry("tabular_mdp:TabularMDP", 10, 10),
+    "PointRecall": FamilyEntry("point_recall:PointRecall", 100, 1),
+    "GridNavi": FamilyEntry("grid_navi:GridNavi", 15, 4),
+    "DarkRoom": FamilyEntry("dark_room:DarkRoom", 20, 5),
+    "KeyToDoor": FamilyEntry("key_to_door:KeyToDoor", 50, 4),
+    "MemoryChain": FamilyEntry("memory_chain:MemoryChain", 64, 1),
     "ProbeValue": FamilyEntry("probes:ProbeValue", 1, 2),
     "ProbeObservation": FamilyEntry("probes:ProbeObservation", 1, 2),
     "ProbeDelay": FamilyEntry("probes:ProbeDelay", 2, 2),
@@ -74,10 +84,12 @@ def make_family(
     `episode_length` is for families whose rules depend on it; the default trial's if None.
 
     Raises:
-        ValueError: for an unknown family or device, or fewer than one world.
+        ValueError: for an unknown family or device, or a count below 1.
     """
     cls = family_class(name)
     require_positive("num_worlds", num_worlds)
+    if episode_length is not None:
+        require_positive("episode_length", episode_length)
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
     family = cls(num_worlds, device)

@@ -80,6 +80,7 @@ class FamilyVecEnv(VecEnv):
             max_episode_steps=episode_length,
             split=split,
             task=task,
+            episode_length=episode_length,
             render_mode=render_mode,
         )
         self._worlds = [World(self._envs, index) for index in range(num_envs)]

@@ -7,6 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,13 @@ class Parameter:
     low: float
     high: float
     unit: str
+
+
+Task = TypeVar("Task")
+"""One task of a finite set."""
+
+Listed = tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""Tasks one by one: numbers, or tuples of one number per parameter."""
 
 
 class TaskSpace(ABC):
@@ -147,21 +155,36 @@ class BoxTasks(TaskSpace):
 
 
 class ListedTasks(TaskSpace):
-    """A finite set of tasks: `train` and `test` share it (there is nothing to hold out)."""
+    """A finite set of tasks, drawn with equal chances.
+
+    `train` and `test` share it, unless tasks of their own are listed for `test` (see `hold_out`).
+    """
 
     def __init__(
-        self, parameter: Parameter, values: tuple[float, ...], ood: tuple[float, ...] = ()
+        self,
+        parameter: Parameter | tuple[Parameter, ...],
+        values: Listed,
+        ood: Listed = (),
+        *,
+        test: Listed = (),
     ) -> None:
-        """One parameter with these values; a space without `ood` values has no such split."""
-        self.parameters = (parameter,)
-        self._values = {"train": values, "test": values} | ({"ood": ood} if ood else {})
+        """A task is a number, or with several parameters a tuple of as many.
+
+        A space without `ood` values has no such split.
+        """
+        self.parameters = parameter if isinstance(parameter, tuple) else (parameter,)
+        self._values = {"train": values, "test": test or values} | ({"ood": ood} if ood else {})
+        self._tables = {
+            split: torch.tensor(listed, dtype=torch.float64).view(len(listed), self.dim)
+            for split, listed in self._values.items()
+        }
 
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(self._values)
 
     def _table(self, split: str, device: torch.device | str = "cpu") -> Tensor:
-        return torch.tensor(self._values[split], dtype=torch.float64, device=device).unsqueeze(1)
+        return self._tables[split].to(device)
 
     def _draw(self, split: str, u_ND: Tensor) -> Tensor:
         table = self._table(split, u_ND.device)
@@ -173,9 +196,97 @@ class ListedTasks(TaskSpace):
         return table[torch.arange(num_tasks) % len(table)]
 
     def contains(self, split: str, task_ND: Tensor) -> Tensor:
-        return torch.isin(task_ND[:, 0], self._table(split, task_ND.device)[:, 0])
+        listed_1LD = self._table(split, task_ND.device).unsqueeze(0)
+        return (task_ND.unsqueeze(1) == listed_1LD).all(dim=2).any(dim=1)
 
     def _definition(self) -> object:
-        p = self.parameters[0]
+        rows = [[p.name, p.low, p.high, p.unit] for p in self.parameters]
         values = {split: list(values) for split, values in self._values.items()}
-        return {"parameter": [p.name, p.low, p.high, p.unit], "values": values}
+        if len(rows) > 1:
+            return {"parameters": rows, "values": values}
+        return {"parameter": rows[0], "values": values}
+
+
+def hold_out(values: tuple[Task, ...]) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
+    """Cut a finite set by the fixed hash: four fifths for `train`, one fifth for `test`.
+
+    Both are in hashed order, so that the first tasks of a listing are spread over the set.
+    """
+    key = rng.root_key(SPLIT_SEED, rng.Stream.SPLIT)
+    order = rng.permutation(key, len(values)).tolist()
+    hashed = tuple(values[i] for i in order)
+    num_test = round(len(values) * TEST_CELLS / NUM_CELLS)
+    return hashed[num_test:], hashed[:num_test]
+
+
+class PriorTasks(TaskSpace):
+    """Independent draws from a uniform prior over a box, the same for `train` and `test`.
+
+    Scores are thus comparable with what is optimal under the prior; nothing is held out but the
+    draws themselves, which never coincide: each split draws from its own stream. `ood` is another
+    box, which may overlap.
+    """
+
+    def __init__(self, *parameters: Parameter, ood: tuple[tuple[float, float], ...]) -> None:
+        """`ood` gives one `(low, high)` per parameter."""
+        self.parameters = parameters
+        self._bounds = {
+            "train": tuple((p.low, p.high) for p in parameters),
+            "test": tuple((p.low, p.high) for p in parameters),
+            "ood": ood,
+        }
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._bounds)
+
+    def sample(self, split: str, key_N: Tensor) -> Tensor:
+        self.check_split(split)
+        return super().sample(split, rng.fold_in(key_N, self.splits.index(split)))
+
+    def _draw(self, split: str, u_ND: Tensor) -> Tensor:
+        low_D, high_D = self._range(split, u_ND.device)
+        return low_D + u_ND * (high_D - low_D)
+
+    def _list(self, split: str, num_tasks: int, key: Tensor) -> Tensor:
+        return self.sample(split, rng.fold_in(key, torch.arange(num_tasks)))
+
+    def contains(self, split: str, task_ND: Tensor) -> Tensor:
+        low_D, high_D = self._range(split, task_ND.device)
+        return ((task_ND >= low_D) & (task_ND <= high_D)).all(dim=1)
+
+    def _definition(self) -> object:
+        parameters = [[p.name, p.low, p.high, p.unit] for p in self.parameters]
+        return {"prior": parameters, "ood": self._bounds["ood"]}
+
+    def _range(self, split: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        bounds = torch.tensor(self._bounds[split], dtype=torch.float64, device=device)
+        return bounds[:, 0], bounds[:, 1]
+
+
+class SeedTasks(TaskSpace):
+    """Tasks generated from an integer seed: even seeds are `train`, odd ones `test`."""
+
+    def __init__(self, bits: int) -> None:
+        """Seeds below 2^`bits`; at most 53 bits, which float64 holds exactly."""
+        assert 1 <= bits <= 53
+        self._pairs: int = 2 ** (bits - 1)
+        self.parameters = (Parameter("seed", 0.0, 2.0**bits - 1.0, "1"),)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "test")
+
+    def _draw(self, split: str, u_ND: Tensor) -> Tensor:
+        return 2.0 * torch.floor(u_ND * self._pairs) + self.splits.index(split)
+
+    def _list(self, split: str, num_tasks: int, key: Tensor) -> Tensor:
+        return self.sample(split, rng.fold_in(key, torch.arange(num_tasks)))
+
+    def contains(self, split: str, task_ND: Tensor) -> Tensor:
+        seed_N = task_ND[:, 0]
+        in_split = torch.remainder(seed_N, 2.0) == self.splits.index(split)
+        return in_split & (seed_N >= 0) & (seed_N < 2 * self._pairs)
+
+    def _definition(self) -> object:
+        return {"seeds": 2 * self._pairs, "train": "even", "test": "odd"}

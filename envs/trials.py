@@ -34,7 +34,7 @@ class TimeStep:
     observation: Tensor
     """`(N, O)` float32."""
     previous_action: Tensor
-    """`(N, A)` float32 as applied, or `(N,)` int64."""
+    """`(N, A)` float32 as applied, or `(N,)` int64; zeros where the family hides it."""
     previous_reward: Tensor
     """`(N,)` float32, unscaled; 0 at a trial's start (see `reward`)."""
     episode_start: Tensor
@@ -257,7 +257,9 @@ class TrialEnv:
         )
 
     def applied(self, action: Tensor) -> Tensor:
-        """The action as the worlds take it: clipped, where it is continuous."""
+        """The action as an agent is shown it: clipped, where it is continuous; blank if hidden."""
+        if not self.family.shows_action:
+            return self.blank_action
         return action if action.dtype == torch.int64 else action.clamp(-1.0, 1.0)
 
     @property

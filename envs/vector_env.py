@@ -73,6 +73,7 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         max_episode_steps: int | None = None,
         split: str = "train",
         task: ArrayLike | None = None,
+        episode_length: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         """Build the worlds; `reset` starts them.
@@ -83,6 +84,8 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             max_episode_steps: the time limit; the family's default if None, none if −1.
             split: where tasks are drawn from: `train`, `test` or `ood`.
             task: one task `(D,)` for all worlds or one per world `(N, D)`; drawn if None.
+            episode_length: what families with rules that depend on it play; the family's default
+                if None, whatever the time limit.
             render_mode: None or `rgb_array`.
 
         Raises:
@@ -96,7 +99,7 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             require_positive("max_episode_steps", steps)
         require_positive("num_envs", num_envs)
         self._max_steps = self.unlimited if steps == NO_LIMIT else steps
-        self._family = make_family(family, num_envs)
+        self._family = make_family(family, num_envs, episode_length=episode_length)
         self._episodes = Episodes(self._family, split, task)
         self._steps_N = np.zeros(num_envs, np.int64)
         self.num_envs = num_envs

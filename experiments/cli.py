@@ -1,4 +1,4 @@
-"""The command line: `quickstudy list | train | eval | play | bench | anchors | doctor`.
+"""The command line: `quickstudy list | train | eval | compare | play | bench | anchors | …`.
 
 Heavy imports happen inside the commands, so that `--help` and mistyped options answer at once.
 """
@@ -75,9 +75,12 @@ class Eval:
     """Which checkpoint: latest, or best (by the return of training trials)."""
     json: Path | None = None
     """Write returns, intervals and anchors to this file."""
+    save_memory: bool = False
+    """Also write what the memory holds at the end of each episode, labelled with task, episode and
+    return, for TensorBoard's projector (into the folder `projector` of each run)."""
 
     def __call__(self) -> None:
-        from quickstudy.experiments.evaluate_runs import evaluate_runs
+        from quickstudy.experiments.evaluate_runs import evaluate_runs, export_memory
         from quickstudy.experiments.report import EvalConfig
 
         _require_folder_of(self.json)
@@ -86,6 +89,51 @@ class Eval:
         make_console().print(report.table())
         if self.json is not None:
             self.json.write_text(json.dumps(report.to_dict(), indent=1))
+        for run in self.runs if self.save_memory else ():
+            folder = export_memory(run, config, self.checkpoint)
+            make_console().print(f"Memory: tensorboard --logdir {folder}")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several agents on several families with several seeds, and print one table of each.
+
+    What is finished in the folder is not repeated, what was cut off goes on.
+    """
+
+    families: tyro.conf.Positional[tuple[str, ...]]
+    """Families, each as Family or Family/HxK (episode length × episodes per trial)."""
+    agents: tuple[str, ...] = ("rl2",)
+    """Agents; `quickstudy list` shows them."""
+    seeds: int = 3
+    """Training seeds 0 … seeds − 1 of each."""
+    frames: int = 1_000_000
+    """Training frames of each run."""
+    tasks: int = 128
+    """Test tasks each trained agent is scored on."""
+    folder: Path = Path("runs/compare")
+    """Where the runs are kept."""
+    jobs: int = 1
+    """Runs at a time, each on its share of the processors."""
+    json: Path | None = None
+    """Write the table's figures, versions and the command to this file."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.compare import CompareConfig, compare, record
+
+        _require_folder_of(self.json)
+        config = CompareConfig(
+            self.families,
+            self.agents,
+            self.seeds,
+            self.frames,
+            self.tasks,
+            self.folder,
+            self.jobs,
+        )
+        rows = compare(config, make_console())
+        if self.json is not None:
+            self.json.write_text(json.dumps(record(config, rows), indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -155,9 +203,42 @@ class MeasureAnchors:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Measure speed and memory against bars: C loop, Gymnasium, sb3-contrib (about 6 minutes)."""
+class References:
+    """Compute what known strategies earn on a family: Bayes-optimal, Gittins and others."""
 
+    family: tyro.conf.Positional[str]
+    """The task family."""
+    episode_length: int | None = None
+    """Steps per episode; None: the family's default."""
+    episodes: int | None = None
+    """Episodes per trial; None: the family's default."""
+    trials: int = 20_000
+    """Trials behind each score that is played rather than computed."""
+    seed: int = 0
+    """Decides tasks, chance and the strategies' own draws."""
+    write: bool = False
+    """Store them in the package; `quickstudy eval` then prints the regret to them."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.references import measure_references
+
+        table = measure_references(
+            self.family,
+            episode_length=self.episode_length,
+            episodes=self.episodes,
+            trials=self.trials,
+            seed=self.seed,
+            write=self.write,
+        )
+        make_console().print(table)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed and memory against bars: C loop, Gymnasium, sb3-contrib, nn.LSTM (minutes)."""
+
+    suite: tyro.conf.Positional[str] = "core"
+    """core (physics, environments, training), or models (every memory by itself)."""
     json: Path | None = None
     """Write versions, machine load and every repetition's figures to this file."""
     device: str = "auto"
@@ -173,7 +254,7 @@ class Bench:
         from quickstudy.experiments.benchmarks.bench import BenchConfig, bench
 
         device = resolve_device(self.device)
-        config = BenchConfig(self.json, device, self.quick, self.only, self.seed)
+        config = BenchConfig(self.suite, self.json, device, self.quick, self.only, self.seed)
         bench(config, make_console())
 
 
@@ -187,13 +268,15 @@ class Doctor:
         make_console().print(table(examine()))
 
 
-Command = List | Train | Eval | Play | Bench | MeasureAnchors | Doctor
+Command = List | Train | Eval | Compare | Play | Bench | MeasureAnchors | References | Doctor
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "list": List,
     "train": Train,
     "eval": Eval,
     "play": Play,
+    "compare": Compare,
+    "references": References,
     "bench": Bench,
     "anchors": MeasureAnchors,
     "doctor": Doctor,

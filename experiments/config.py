@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -23,7 +23,14 @@ class TrainConfig:
     family: Annotated[str, tyro.conf.Suppress] = ""
     """The task family."""
     agent: str = "rl2"
-    """Which agent: rl2 (GRU memory), markov (no history), oracle (is told the task)."""
+    """Which agent: a memory by name (rl2 is the GRU), markov (no history) or oracle (is told the
+    task); `quickstudy list` shows them."""
+    width: int | None = None
+    """Features of the memory; None: the agent's own, chosen for about 75 000 parameters."""
+    head: Literal["plain", "hypernetwork"] = "plain"
+    """What the memory does to the policy: one input among others, or it generates all weights."""
+    head_sees_observation: bool = True
+    """Whether the heads read the observation again, beside the memory."""
     frames: int = 2_500_000
     """Environment steps to train for, over all worlds (rounded up to whole rollouts)."""
     worlds: int | None = None
@@ -49,6 +56,8 @@ class TrainConfig:
     """Updates between evaluations on the test split (shown, never used to choose anything)."""
     eval_tasks: int = 32
     """Tasks of those evaluations."""
+    video: bool = True
+    """Film the trained agent at the end."""
 
     @property
     def trial_length(self) -> int:
@@ -118,7 +127,7 @@ def _default(value: int | None, default: int) -> int:
 def _require_counts(config: TrainConfig) -> None:
     for name in ("frames", "checkpoint_interval", "eval_interval", "eval_tasks"):
         require_positive(name, getattr(config, name))
-    for name in ("worlds", "episode_length", "episodes_per_trial"):
+    for name in ("width", "worlds", "episode_length", "episodes_per_trial"):
         if getattr(config, name) is not None:
             require_positive(name, getattr(config, name))
     for name in ("epochs", "minibatch_frames"):

@@ -9,6 +9,7 @@ from quickstudy.envs.errors import require_positive, unknown
 from quickstudy.envs.registry import family_class
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.config import TrainConfig
+from quickstudy.experiments.memory_export import collect_memory, save_memory
 from quickstudy.experiments.report import EvalConfig, Report, evaluate_agents
 from quickstudy.experiments.run_folder import RunFolder
 from quickstudy.experiments.threads import ACTING, torch_threads
@@ -33,13 +34,33 @@ def evaluate_runs(runs: Sequence[Path], config: EvalConfig, checkpoint: str = "l
         require_positive("episodes", config.episodes)
     # Refused before any checkpoint is read.
     family_class(RunFolder(runs[0]).config()["family"]).task_space.check_split(config.split)
-    agents, configs = zip(*[_load(run, checkpoint) for run in runs], strict=True)
+    agents, configs = zip(*[load_run(run, checkpoint) for run in runs], strict=True)
     _require_alike(runs, configs)
     with torch_threads(ACTING):
         return evaluate_agents(list(agents), configs[0], config)
 
 
-def _load(run_dir: Path, checkpoint: str) -> tuple[Agent, TrainConfig]:
+def export_memory(run: Path, config: EvalConfig, checkpoint: str = "latest") -> Path:
+    """Write what a run's memory holds for TensorBoard's projector; returns the folder.
+
+    Raises:
+        ValueError: as `evaluate_runs`, and for an agent without a memory.
+    """
+    agent, training = load_run(run, checkpoint)
+    if not agent.memory.initial_state(1):
+        raise ValueError(f"{run} is a run of {training.agent}, which has no memory to save.")
+    with torch_threads(ACTING):
+        points = collect_memory(agent, training, config)
+    parameters = [p.name for p in family_class(training.family).task_space.parameters]
+    return save_memory(points, run, parameters)
+
+
+def load_run(run_dir: Path, checkpoint: str = "latest") -> tuple[Agent, TrainConfig]:
+    """The trained agent of a run folder, and what it was trained with.
+
+    Raises:
+        ValueError: for a folder that holds no run, or no usable checkpoint.
+    """
     run = RunFolder(run_dir)
     run.config()
     checkpoints = Checkpoints(run.checkpoints)

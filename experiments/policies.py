@@ -104,6 +104,8 @@ class AgentPolicy:
         self._wipe_memory = wipe_memory
         self._belief_D = belief_D
         self._seed = seed
+        self.memory: Tensor
+        """What the heads read from the memory at the last step, `(N, M)`."""
 
     def begin(self, env: TrialEnv) -> None:
         self._durations = (env.episode_length, env.trial_length)
@@ -114,6 +116,7 @@ class AgentPolicy:
     @torch.no_grad()
     def act(self, time_step: TimeStep) -> Tensor:
         output, self._state = self._agent.step(self._percept(time_step), self._state)
+        self.memory = output.memory
         noise = self._agent.noise(rng.fold_in(self._key_N, self._step))
         self._step += 1
         return output.policy.mode() if self._deterministic else output.policy.sample(noise)

@@ -15,6 +15,8 @@ from torch import Tensor
 from quickstudy.agents.agent import Agent
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.anchors import Anchors, stored_anchors
+from quickstudy.envs.references.reference import Reference
+from quickstudy.envs.references.stored import stored_references
 from quickstudy.envs.registry import family_class
 from quickstudy.envs.tasks import ListedTasks
 from quickstudy.experiments.config import TrainConfig
@@ -59,6 +61,21 @@ class Report:
     wiped_SNK: Returns | None
     """The same with memory wiped at each episode, where that was asked for."""
     anchors: Anchors | None
+    references: tuple[Reference, ...] = ()
+    """What known strategies earn in trials like these."""
+
+    @property
+    def trial(self) -> Interval:
+        """Mean return of a whole trial."""
+        trial_SN1 = self.returns_SNK.sum(axis=-1, keepdims=True)
+        return stratified_bootstrap(
+            trial_SN1, "mean", seed=self.config.seed, strata_T=self._strata()
+        )
+
+    @property
+    def regret(self) -> dict[str, float]:
+        """How much less than each reference a trial earns, on average."""
+        return {r.name: r.trial_return - self.trial.point for r in self.references}
 
     @property
     def curve(self) -> list[Interval]:
@@ -100,12 +117,15 @@ class Report:
                 "mean": [asdict(interval) for interval in self.curve],
                 "iqm": [asdict(i) for i in self._curve(self.returns_SNK, "iqm")],
                 "gain": asdict(self.gain),
+                "trial": asdict(self.trial),
                 "memory_wiped_mean": None
                 if wiped is None
                 else [asdict(i) for i in self._curve(wiped)],
             },
             "normalised": self.normalised,
             "anchors": None if self.anchors is None else asdict(self.anchors),
+            "references": [asdict(reference) for reference in self.references],
+            "regret": self.regret,
         }
 
     def scalars(self) -> dict[str, float]:
@@ -147,7 +167,23 @@ class Report:
         if self.normalised is not None:
             scores = [f"{score:.2f}" for score in self.normalised]
             rows.append(["normalised score", *scores, ""])
-        return title, columns, rows
+        if self.references:
+            columns += ["trial", "regret"]
+            rows[0].append(_interval(self.trial))
+            rows += self._reference_rows()
+        return title, columns, [row + [""] * (len(columns) - len(row)) for row in rows]
+
+    def _reference_rows(self) -> list[list[str]]:
+        return [
+            [
+                f"reference: {r.name}",
+                *map(_number, r.episode_returns),
+                _number(r.episode_returns[-1] - r.episode_returns[0]),
+                _number(r.trial_return),
+                f"{_number(self.regret[r.name])} ({self.trial.point / r.trial_return:.1%})",
+            ]
+            for r in self.references
+        ]
 
     def _rows_by_task(self) -> list[list[str]]:
         """One row per value of a finite task space."""
@@ -226,6 +262,7 @@ def evaluate_agents(
         np.stack([returns(agent, wipe_memory=False) for agent in agents]),
         np.stack([returns(agent, wipe_memory=True) for agent in agents]) if ablate else None,
         _anchors(training, config),
+        _references(training, config),
     )
 
 
@@ -237,9 +274,19 @@ def _anchors(training: TrainConfig, config: EvalConfig) -> Anchors | None:
     )
 
 
+def _references(training: TrainConfig, config: EvalConfig) -> tuple[Reference, ...]:
+    """The stored references, which are for the prior that `train` and `test` share."""
+    assert training.episode_length is not None
+    assert training.episodes_per_trial is not None
+    if config.split == "ood":
+        return ()
+    episodes = config.episodes or training.episodes_per_trial
+    return stored_references(training.family, training.episode_length, episodes)
+
+
 def _number(value: float) -> str:
-    text = f"{value:.1f}"
-    return "0.0" if text == "-0.0" else text
+    text = f"{value:.1f}" if abs(value) >= 10.0 else f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0.0 else text
 
 
 def _interval(interval: Interval) -> str:

@@ -144,6 +144,8 @@ def _conclude(training: Training, run: RunFolder, dashboard: Dashboard, console:
         training.config.to_dict(),
         {f"hparam/{name}": value for name, value in report.scalars().items()},
     )
+    if not training.config.video:
+        return
     try:
         video = _film(training, run.path / "adaptation.mp4", dashboard)
     except RenderingUnavailableError as error:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from quickstudy.agents.agent import Agent
 from quickstudy.agents.learner import Learner
+from quickstudy.agents.models import ModelConfig
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.registry import agent_config
 from quickstudy.agents.rollout import Actor
@@ -109,8 +110,15 @@ class Training:
 
 def build_agent(config: TrainConfig, env: TrialEnv) -> Agent:
     """The agent of a configuration, with its initial weights."""
-    # Where the trial's end is arbitrary, a clock that runs towards it would give it away.
-    parts = replace(agent_config(config.agent), sees_clock=not config.open_ended)
+    parts = replace(
+        agent_config(config.agent),
+        head=config.head,
+        head_sees_observation=config.head_sees_observation,
+        # Where the trial's end is arbitrary, a clock that runs towards it would give it away.
+        sees_clock=not config.open_ended,
+    )
+    if config.width is not None:
+        parts = replace(parts, memory=_with_width(parts.memory, config.width))
     return Agent(
         parts,
         env.observation_size,
@@ -118,6 +126,11 @@ def build_agent(config: TrainConfig, env: TrialEnv) -> Agent:
         config.seed,
         horizon=config.trial_length,
     )
+
+
+def _with_width(memory: ModelConfig, width: int) -> ModelConfig:
+    sizes: dict[str, Any] = {"hidden_size": width}  # which every memory has (a contract test)
+    return replace(memory, **sizes)
 
 
 def load_agent(state: dict[str, Any]) -> tuple[Agent, TrainConfig]:

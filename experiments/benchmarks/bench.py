@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from quickstudy.agents.models import MODELS
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.registry import DEVICES
 from quickstudy.experiments.benchmarks.gymnasium_baselines import (
@@ -27,6 +28,7 @@ from quickstudy.experiments.benchmarks.gymnasium_baselines import (
 )
 from quickstudy.experiments.benchmarks.interleave import Plan
 from quickstudy.experiments.benchmarks.memory import memory_benchmark
+from quickstudy.experiments.benchmarks.models import model_benchmark
 from quickstudy.experiments.benchmarks.physics import physics_benchmark
 from quickstudy.experiments.benchmarks.result import Benchmark, Effort, Result
 from quickstudy.experiments.benchmarks.training import training_benchmark
@@ -52,6 +54,8 @@ QUICK = Effort(plan=Plan(rounds=4, seconds=2.0, min_repetitions=1), episode_leng
 class BenchConfig:
     """What to measure, and where to write it."""
 
+    suite: str = "core"
+    """What to measure: core (physics, environments, training) or models (every memory)."""
     json: Path | None = None
     """File to write versions, load, and every repetition's figures to."""
     device: str = "cpu"
@@ -64,8 +68,8 @@ class BenchConfig:
     """Decides actions, tasks and weights."""
 
 
-def benchmarks() -> list[Benchmark]:
-    """All of them, with their bars."""
+def core_benchmarks() -> list[Benchmark]:
+    """Physics, environments, training and its memory, with their bars."""
     return [
         physics_benchmark("HalfCheetahDir", 64, at_least=0.90),
         physics_benchmark("HalfCheetahDir", 256, at_least=0.95),
@@ -79,6 +83,18 @@ def benchmarks() -> list[Benchmark]:
     ]
 
 
+def model_benchmarks() -> list[Benchmark]:
+    """Every memory by itself."""
+    return [model_benchmark(name) for name in MODELS]
+
+
+SUITES: dict[str, Callable[[], list[Benchmark]]] = {
+    "core": core_benchmarks,
+    "models": model_benchmarks,
+}
+"""What `quickstudy bench SUITE` measures."""
+
+
 def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
     """Measure, show a table, and write the figures if a file is named.
 
@@ -89,7 +105,7 @@ def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
     console = console or Console()
     _check(config)
     effort = replace(QUICK if config.quick else Effort(), seed=config.seed)
-    selected = select(benchmarks(), config.only)
+    selected = select(SUITES[config.suite](), config.only)
     conditions = machine()
     results = run_all(selected, effort, console)
     console.print(table(results))
@@ -173,7 +189,12 @@ def report(
     config: BenchConfig, conditions: dict[str, Any], results: Sequence[Result]
 ) -> dict[str, Any]:
     """Everything measured, as plain types for JSON."""
-    settings = {"quick": config.quick, "only": list(config.only), "seed": config.seed}
+    settings = {
+        "suite": config.suite,
+        "quick": config.quick,
+        "only": list(config.only),
+        "seed": config.seed,
+    }
     return (
         conditions
         | settings
@@ -185,6 +206,8 @@ def report(
 
 
 def _check(config: BenchConfig) -> None:
+    if config.suite not in SUITES:
+        raise unknown("suite", config.suite, SUITES)
     if config.device not in DEVICES:
         raise unknown("device", config.device, DEVICES)
     if config.json is not None and not config.json.parent.is_dir():

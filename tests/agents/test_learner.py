@@ -277,7 +277,11 @@ def loss_of_three(config: PPOConfig) -> tuple[Loss, Tensor, Tensor]:
             "return": torch.tensor([[0.0], [2.0], [2.0]]),
         },
     )
-    return PPO(config).loss(batch, AgentOutput(policy, value_TB)), log_prob_TB, value_TB
+    return (
+        PPO(config).loss(batch, AgentOutput(policy, value_TB, memory=value_TB)),
+        log_prob_TB,
+        value_TB,
+    )
 
 
 def test_the_loss_worked_by_hand():

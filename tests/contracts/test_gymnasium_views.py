@@ -126,7 +126,9 @@ def test_a_list_of_seeds_gives_the_single_environments_of_those_seeds(family):
 
 
 def test_the_vector_view_plays_the_same_as_one_episode_trials(family):
-    views = gym.make_vec(IDS[family], num_envs=NUM_ENVS, max_episode_steps=SHORT)
+    views = gym.make_vec(
+        IDS[family], num_envs=NUM_ENVS, max_episode_steps=SHORT, episode_length=SHORT
+    )
     trials = TrialEnv(family, NUM_ENVS, episode_length=SHORT, episodes_per_trial=1)
     observation, _ = views.reset(seed=SEED)
     step = trials.reset(seed_keys(range(SEED, SEED + NUM_ENVS)))

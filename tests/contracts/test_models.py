@@ -166,14 +166,24 @@ def test_a_reset_is_a_fresh_start(model):
 
 
 def test_without_a_reset_a_memory_remembers(model):
-    """The first input and the incoming state reach the last output, unless there is no state."""
+    """The first input and the incoming state reach the last output, unless there is no state.
+
+    Where a model says that its outputs span fewer inputs, they reach the last output that they can,
+    and no later one.
+    """
     x_TBD, state = random_input(), random_state(model)
     if not state:
         pytest.skip("no state: nothing to remember")
     y_TBD, _ = model.scan(x_TBD, never(), state)
-    sources = torch.autograd.grad(y_TBD[-1].square().sum(), [x_TBD, *differentiable(state)])
+    span = T + PAST if model.span is None else min(model.span, T + PAST)
+    last = min(T, span - 1) - 1  # spans every input from the first on, and some of the state
+    sources = torch.autograd.grad(
+        y_TBD[last].square().sum(), [x_TBD, *differentiable(state)], retain_graph=True
+    )
     assert sources[0][0].abs().amax(dim=-1).min() > 0
     assert all(rows.abs().amax() > 0 for rows in sources[1:])
+    (gradient_TBD,) = torch.autograd.grad(y_TBD[-1].square().sum(), x_TBD)
+    assert gradient_TBD[: max(0, T - span)].abs().sum() == 0
 
 
 @pytest.mark.parametrize("run", [steps, fast], ids=["step", "scan"])
@@ -325,6 +335,12 @@ def test_the_gru_scan_passes_gradcheck():
         return torch.func.functional_call(_Scan(gru), _below("model", names, weights), arguments)
 
     assert torch.autograd.gradcheck(scan, (x_TBD, y_BH, *parameters))
+
+
+def test_every_memorys_width_can_be_chosen():
+    """By `hidden_size`, which is its output's size: what `quickstudy train … --width` sets."""
+    for config in MODELS.values():
+        assert config(hidden_size=48).build(D, _generator(0), HORIZON).output_size == 48
 
 
 def test_every_model_file_has_its_line_in_the_registry():

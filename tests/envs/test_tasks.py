@@ -14,7 +14,7 @@ import torch
 
 from quickstudy.envs import rng
 from quickstudy.envs.registry import FAMILIES, family_class
-from quickstudy.envs.tasks import BoxTasks, ListedTasks, Parameter
+from quickstudy.envs.tasks import BoxTasks, ListedTasks, Parameter, hold_out
 
 DIGESTS = Path(__file__).with_name("split_digests.json")
 
@@ -23,7 +23,12 @@ PLANE = BoxTasks(
 )
 SIGN = ListedTasks(Parameter("direction", -1.0, 1.0, "sign"), (-1.0, 1.0))
 HEADING = ListedTasks(Parameter("heading", 0.0, 3.0, "rad"), (0.0, 1.0, 2.0), ood=(3.0,))
-SPACES = {"plane": PLANE, "sign": SIGN, "heading": HEADING} | {
+CELLS = ListedTasks(
+    (Parameter("x", 0.0, 1.0, "cell"), Parameter("y", 0.0, 1.0, "cell")),
+    ((0.0, 0.0), (0.0, 1.0)),
+    test=((1.0, 0.0),),
+)
+SPACES = {"plane": PLANE, "sign": SIGN, "heading": HEADING, "cells": CELLS} | {
     name: family_class(name).task_space for name in FAMILIES
 }
 
@@ -176,7 +181,8 @@ def test_listed_tasks_are_listed_in_turn_whatever_the_seed():
 @pytest.mark.parametrize("name", [n for n, s in SPACES.items() if isinstance(s, ListedTasks)])
 def test_every_listed_task_appears_equally_often_in_a_listing(name):
     for split in SPACES[name].splits:
-        values = draw(SPACES[name], split).unique(dim=0)
+        # More than any finite space lists (KeyToDoor's train split: 5056).
+        values = SPACES[name].listing(split, 8000, seed=0).unique(dim=0)
         _, counts = (
             SPACES[name].listing(split, 6 * len(values), seed=0).unique(dim=0, return_counts=True)
         )
@@ -198,6 +204,23 @@ def test_listed_tasks_share_train_and_test_but_not_ood():
     assert HEADING.contains("ood", tasks).tolist() == [False, False, True, False]
     with pytest.raises(ValueError, match="Unknown split 'ood'"):
         SIGN.listing("ood", 1, seed=0)
+
+
+def test_listed_tasks_of_several_parameters_can_be_held_out():
+    assert CELLS.splits == ("train", "test")
+    tasks = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    assert CELLS.contains("train", tasks).tolist() == [True, True, False, False]
+    assert CELLS.contains("test", tasks).tolist() == [False, False, True, False]
+    assert CELLS.listing("train", 3, seed=0).tolist() == [[0, 0], [0, 1], [0, 0]]
+    assert CELLS.digest("train") != CELLS.digest("test")
+
+
+def test_a_fifth_of_a_finite_set_is_held_out():
+    train, test = hold_out(tuple(float(value) for value in range(100)))
+    assert (len(train), len(test)) == (80, 20)
+    assert sorted(train + test) == list(range(100))
+    assert hold_out(tuple(float(value) for value in range(100))) == (train, test)
+    assert list(train) != sorted(train)  # the first tasks of a listing are spread
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def tiny_benchmarks(monkeypatch):
         training_benchmark(4, at_least=0.0, shared=True),
         memory_benchmark(4, at_most=1e9),
     ]
-    monkeypatch.setattr(bench_module, "benchmarks", lambda: tiny)
+    monkeypatch.setitem(bench_module.SUITES, "core", lambda: tiny)
     monkeypatch.setattr(bench_module, "QUICK", TINY)
 
 
@@ -252,7 +252,7 @@ def test_quick_run_at_tiny_size(tiny_benchmarks, tmp_path, monkeypatch):
 
 
 def test_filters(tiny_benchmarks):
-    every = bench_module.benchmarks()
+    every = bench_module.SUITES["core"]()
     assert select(every, ()) == every
     assert [b.name for b in select(every, ("single", "memory"))] == [
         "gymnasium/single",
@@ -268,6 +268,8 @@ def test_bad_input_is_refused_before_measuring(monkeypatch, tmp_path):
         bench(BenchConfig(json=tmp_path / "nowhere" / "bench.json"))
     with pytest.raises(ValueError, match="Unknown device 'cuba'"):
         bench(BenchConfig(device="cuba"))
+    with pytest.raises(ValueError, match=r"Unknown suite 'model'\. Did you mean 'models'"):
+        bench(BenchConfig(suite="model"))
     with pytest.raises(ValueError, match="Unknown benchmark"):
         bench(BenchConfig(only=("nothing like it",)))
 

@@ -1,0 +1,251 @@
+"""`quickstudy compare`: the same training for several agents, families and seeds, in one table.
+
+Every run is an ordinary run folder. What is finished is not repeated, what was cut off goes on, so
+a comparison can be stopped and started again, or grow by an agent, a family or a seed.
+
+Shape legend: S seeds, N tasks, K episodes.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quickstudy.agents.registry import agent_config
+from quickstudy.envs.errors import require_positive
+from quickstudy.envs.registry import family_entry
+from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
+from quickstudy.experiments.report import EvalConfig, Report
+from quickstudy.experiments.run_folder import RunFolder, package_versions
+from quickstudy.experiments.statistics import Interval, stratified_bootstrap
+
+
+@dataclass(frozen=True)
+class Arena:
+    """A family and the trial it is played in; written `Family` or `Family/60x3` (H × K)."""
+
+    family: str
+    episode_length: int
+    episodes_per_trial: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Arena":
+        """Raises `ValueError` for an unknown family or a trial that is not `HxK`."""
+        family, _, trial = text.partition("/")
+        entry = family_entry(family)
+        if not trial:
+            return cls(family, entry.episode_length, entry.episodes_per_trial)
+        sizes = trial.split("x")
+        if len(sizes) != 2 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+            raise ValueError(f"{text!r}: write a trial as {family}/HxK, such as {family}/60x3.")
+        return cls(family, int(sizes[0]), int(sizes[1]))
+
+    def __str__(self) -> str:
+        return f"{self.family}/{self.episode_length}x{self.episodes_per_trial}"
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What is compared."""
+
+    families: tuple[str, ...]
+    """Families, each as `Family` or `Family/HxK`."""
+    agents: tuple[str, ...]
+    """Agents."""
+    seeds: int = 3
+    """Training seeds 0 … seeds − 1 of each."""
+    frames: int = 1_000_000
+    """Training frames of each run."""
+    tasks: int = 128
+    """Test tasks each trained agent is scored on."""
+    folder: Path = Path("runs/compare")
+    """Where the runs are kept."""
+    jobs: int = 1
+    """Runs at a time, each on its share of the processors."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One agent in one arena, over all seeds."""
+
+    arena: str
+    agent: str
+    parameters: int
+    """Trained numbers of the whole agent."""
+    score: Interval
+    """Interquartile mean of the last episode's return over seeds and tasks, with its interval."""
+    first: Interval
+    """The same of the first episode."""
+    mean_last: Interval
+    """Mean of the last episode's return, with its interval."""
+    mean_by_seed: list[float]
+    """Mean return of the last episode for each seed."""
+    training_seconds: float
+    """Wall time of a run, mean over seeds (beside as many others as there were jobs)."""
+
+
+def compare(config: CompareConfig, console: Console) -> list[Row]:
+    """Train what is missing, evaluate all, print a table per arena.
+
+    Raises:
+        ValueError: for an unknown family, agent or trial, or a count below 1; before any training.
+        RuntimeError: if a training run fails; the others' results are kept.
+    """
+    arenas = [Arena.parse(text) for text in config.families]
+    _check(config, arenas)
+    cells = list(itertools.product(arenas, config.agents, range(config.seeds)))
+    _train_all([_Run.of(config, *cell) for cell in cells], config.jobs, console)
+    rows = [row(config, arena, agent) for arena in arenas for agent in config.agents]
+    for arena in arenas:
+        console.print(table(str(arena), config, [r for r in rows if r.arena == str(arena)]))
+    return rows
+
+
+def row(config: CompareConfig, arena: Arena, agent: str) -> Row:
+    """The result of one agent in one arena, from its finished runs."""
+    paths = [_Run.of(config, arena, agent, seed).path for seed in range(config.seeds)]
+    report = evaluate_runs(paths, EvalConfig(tasks=config.tasks))
+    last_SN = report.returns_SNK[:, :, -1]
+    return Row(
+        str(arena),
+        agent,
+        sum(p.numel() for p in load_run(paths[0])[0].parameters()),
+        _interval(report, -1, "iqm"),
+        _interval(report, 0, "iqm"),
+        _interval(report, -1, "mean"),
+        [float(mean) for mean in last_SN.mean(axis=1)],
+        fmean(_training_seconds(path) for path in paths),
+    )
+
+
+def table(title: str, config: CompareConfig, rows: Sequence[Row]) -> Table:
+    """One line per agent, the best first."""
+    shown = Table(
+        title=f"{title}: {config.frames:,} frames, {config.seeds} seeds, IQM [95 % interval]",
+        title_justify="left",
+    )
+    shown.add_column("agent")
+    for heading in ("first episode", "last episode", "mean by seed", "parameters", "seconds"):
+        shown.add_column(heading, justify="right")
+    for r in sorted(rows, key=lambda r: -r.score.point):
+        means = " ".join(f"{mean:.2f}" for mean in r.mean_by_seed)
+        sizes = (f"{r.parameters:,}", f"{r.training_seconds:.0f}")
+        shown.add_row(r.agent, _shown(r.first), _shown(r.score), means, *sizes)
+    return shown
+
+
+def record(config: CompareConfig, rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything, as plain types for JSON."""
+    settings = {name: value for name, value in asdict(config).items() if name != "folder"}
+    program, *arguments = sys.argv
+    command = " ".join([Path(program).name, *arguments])
+    versions = package_versions()
+    rows_as_types = [asdict(r) for r in rows]
+    return {"command": command, "versions": versions, "config": settings, "rows": rows_as_types}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training run, by the command that makes it."""
+
+    path: Path
+    command: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: CompareConfig, arena: Arena, agent: str, seed: int) -> "_Run":
+        name = f"{str(arena).replace('/', '-')}-{agent}-{config.frames}-s{seed}"
+        options = {
+            "agent": agent,
+            "frames": config.frames,
+            "seed": seed,
+            "episode-length": arena.episode_length,
+            "episodes-per-trial": arena.episodes_per_trial,
+            "run-dir": config.folder / name,
+        }
+        flags = [str(part) for key, value in options.items() for part in (f"--{key}", value)]
+        return cls(config.folder / name, ("train", arena.family, "--no-video", *flags))
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "evaluation.json").exists()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What to call `quickstudy` with: from the start, or from where the run was cut off."""
+        begun = (self.path / "config.json").exists()
+        return ("train", "--resume", str(self.path)) if begun else self.command
+
+
+def _train_all(runs: Sequence[_Run], jobs: int, console: Console) -> None:
+    missing = [run for run in runs if not run.finished]
+    console.print(f"{len(runs) - len(missing)} of {len(runs)} runs are there already.")
+    shares: SimpleQueue[set[int]] = SimpleQueue()
+    for share in _shares(jobs):
+        shares.put(share)
+
+    def train(run: _Run) -> None:
+        share = shares.get()
+        try:
+            _train(run, share)
+        finally:
+            shares.put(share)
+        console.print(f"{run.path.name}: {_training_seconds(run.path):.0f} s")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for done in [pool.submit(train, run) for run in missing]:
+            done.result()
+
+
+def _train(run: _Run, processors: set[int]) -> None:
+    """Train in a process of its own, on these processors."""
+    command = [sys.executable, "-m", "quickstudy.experiments.cli", *run.arguments]
+    pin = lambda: os.sched_setaffinity(0, processors)  # noqa: E731  # runs in the child
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=pin
+    )
+    if done.returncode != 0 or not run.finished:
+        raise RuntimeError(f"quickstudy {' '.join(run.arguments)} failed:\n{done.stdout[-2000:]}")
+
+
+def _shares(jobs: int) -> list[set[int]]:
+    """The processors dealt out to the jobs; with more jobs than processors, some share one."""
+    processors = sorted(os.sched_getaffinity(0))
+    if jobs >= len(processors):
+        return [{processors[job % len(processors)]} for job in range(jobs)]
+    return [set(processors[job::jobs]) for job in range(jobs)]
+
+
+def _check(config: CompareConfig, arenas: Sequence[Arena]) -> None:
+    if not arenas or not config.agents:
+        raise ValueError("Compare what? Give at least one family and one agent.")
+    for agent in config.agents:
+        agent_config(agent)
+    for name in ("seeds", "frames", "tasks", "jobs"):
+        require_positive(name, getattr(config, name))
+    for arena in arenas:
+        if config.frames < arena.episode_length * arena.episodes_per_trial:
+            raise ValueError(f"frames {config.frames} is less than one trial of {arena}.")
+
+
+def _training_seconds(path: Path) -> float:
+    rows = RunFolder(path).perf.rows()
+    return float(sum(row["perf/rollout_seconds"] + row["perf/update_seconds"] for row in rows))
+
+
+def _interval(report: Report, episode: int, statistic: str) -> Interval:
+    returns_SN1 = report.returns_SNK[:, :, [episode]]
+    return stratified_bootstrap(returns_SN1, statistic, seed=report.config.seed)
+
+
+def _shown(interval: Interval) -> str:
+    return f"{interval.point:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
