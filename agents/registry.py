@@ -20,7 +20,7 @@ AGENTS: dict[str, AgentConfig] = {
     # The same agent with other memories, all of about 75 000 parameters.
     "lstm": AgentConfig(LSTMConfig()),
     "min_gru": AgentConfig(MinGRUConfig()),
-    "s4d": AgentConfig(S4DConfig()),
+    "s4d": AgentConfig(S4DConfig(mode="convolution")),
     "s5": AgentConfig(S5Config()),
     "transformer": AgentConfig(TransformerConfig()),
     "gated_deltanet": AgentConfig(GatedDeltaNetConfig()),

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.anchors import Anchor, Anchors
+from quickstudy.envs.play import Policy
 from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.evaluate import evaluate
 from quickstudy.experiments.policies import (
     AgentPolicy,
     ExpertPolicy,
-    Policy,
     RandomPolicy,
     ZeroPolicy,
 )

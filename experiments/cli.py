@@ -117,11 +117,17 @@ class Compare:
     """Runs at a time, each on its share of the processors."""
     json: Path | None = None
     """Write the table's figures, versions and the command to this file."""
+    plot: Path | None = None
+    """Draw the last episode's return against the episode length into this PNG, SVG or PDF."""
 
     def __call__(self) -> None:
         from quickstudy.experiments.compare import CompareConfig, compare, record
+        from quickstudy.experiments.plots import plot_by_length, require_matplotlib
 
         _require_folder_of(self.json)
+        if self.plot is not None:
+            _require_folder_of(self.plot)
+            require_matplotlib()
         config = CompareConfig(
             self.families,
             self.agents,
@@ -134,6 +140,8 @@ class Compare:
         rows = compare(config, make_console())
         if self.json is not None:
             self.json.write_text(json.dumps(record(config, rows), indent=1) + "\n")
+        if self.plot is not None:
+            plot_by_length(rows, self.plot)
 
 
 @dataclass(frozen=True)

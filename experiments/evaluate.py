@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstudy.envs.play import Policy, play_one_trial
 from quickstudy.envs.trials import FixedTasks, TrialEnv
-from quickstudy.experiments.policies import Policy
 
 MAX_WORLDS = 1024
 """Tasks evaluated side by side; more are done in turn."""
@@ -56,24 +56,3 @@ def evaluate(
         parts.append(play_one_trial(policy, env, seed + start)[0])
         env.close()
     return torch.cat(parts).numpy()
-
-
-def play_one_trial(policy: Policy, env: TrialEnv, seed: int) -> tuple[Tensor, Tensor]:
-    """Step until every world has finished its first trial.
-
-    Returns:
-        Return and length of each episode, both `(N, K)`, row i that of world i.
-    """
-    time_step = env.reset(seed)
-    policy.begin(env)
-    returns_NK = torch.zeros(env.num_worlds, env.episodes_per_trial, dtype=torch.float64)
-    lengths_NK = torch.zeros_like(returns_NK, dtype=torch.int64)
-    waiting = torch.ones(env.num_worlds, dtype=torch.bool)
-    while waiting.any():
-        time_step = env.step(policy.act(time_step))
-        results = env.finished()
-        first = waiting[results.worlds]
-        returns_NK[results.worlds[first]] = results.returns[first]
-        lengths_NK[results.worlds[first]] = results.lengths[first]
-        waiting[results.worlds] = False
-    return returns_NK, lengths_NK

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.errors import require_positive, unknown
+from quickstudy.envs.play import Policy, play_one_trial
 from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.envs.tasks import TaskSpace
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.experiments.checkpoint import Checkpoints
-from quickstudy.experiments.evaluate import play_one_trial
 from quickstudy.experiments.policies import (
     AgentPolicy,
     ExpertPolicy,
-    Policy,
     RandomPolicy,
     ZeroPolicy,
 )

@@ -4,7 +4,6 @@ Shape legend: N worlds, D task parameters.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from gymnasium import spaces
@@ -15,16 +14,6 @@ from quickstudy.agents.sequence_model import State
 from quickstudy.envs import rng
 from quickstudy.envs.family import Family
 from quickstudy.envs.trials import TimeStep, TrialEnv
-
-
-class Policy(Protocol):
-    """Acts in N worlds; `begin` is called once, before the first step of new trials."""
-
-    def begin(self, env: TrialEnv) -> None:
-        """Forget everything and look at the worlds to act in."""
-
-    def act(self, time_step: TimeStep) -> Tensor:
-        """Actions for one step."""
 
 
 class ZeroPolicy:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from quickstudy.envs.play import Policy
 from quickstudy.envs.trials import FixedTasks, TrialEnv
-from quickstudy.experiments.policies import Policy
 
 Frame = NDArray[np.uint8]
 

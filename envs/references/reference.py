@@ -5,11 +5,12 @@ Shape legend: N worlds, K episodes per trial.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from quickstudy.envs.play import Policy, play_one_trial
 from quickstudy.envs.registry import family_class
 from quickstudy.envs.trials import FixedTasks, TimeStep, TrialEnv
 
@@ -39,29 +40,19 @@ class Reference:
     """Paper or algorithm."""
 
 
-class Player(Protocol):
-    """Acts in N worlds, seeing what an agent sees (the omniscient ones excepted)."""
-
-    def begin(self, env: TrialEnv) -> None:
-        """Forget everything and look at the worlds to act in."""
-
-    def act(self, time_step: TimeStep) -> Tensor:
-        """Actions for one step."""
-
-
 class Omniscient:
-    """Is told the tasks, and acts as the family's expert does."""
+    """The family's scripted expert, told the task: what no agent can see."""
 
     def begin(self, env: TrialEnv) -> None:
         self._env = env
 
     def act(self, time_step: TimeStep) -> Tensor:
         action = self._env.family.expert_action(self._env.tasks)
-        assert action is not None
+        assert action is not None, f"{self._env.name} has no scripted expert"
         return action
 
 
-MakePlayer = Callable[[int], Player]
+MakePlayer = Callable[[int], Policy]
 """A player whose own draws, if any, follow from the seed."""
 
 
@@ -106,17 +97,7 @@ class Trials:
             episodes_per_trial=self.episodes_per_trial,
             task_source=FixedTasks(task_ND),
         )
-        player = make_player(seed)
-        time_step = env.reset(seed)
-        player.begin(env)
-        returns_NK = torch.full((len(task_ND), self.episodes_per_trial), torch.nan).double()
-        while returns_NK.isnan().any():
-            time_step = env.step(player.act(time_step))
-            results = env.finished()
-            # A world that has finished plays on until all have; its later trials do not count.
-            first = returns_NK[results.worlds, 0].isnan()
-            returns_NK[results.worlds[first]] = results.returns[first]
-        return returns_NK
+        return play_one_trial(make_player(seed), env, seed)[0]
 
 
 def exact(name: str, episode_returns: tuple[float, ...], source: str) -> Reference:
