@@ -173,6 +173,12 @@ class Report:
             rows += self._reference_rows()
         return title, columns, [row + [""] * (len(columns) - len(row)) for row in rows]
 
+    def _share(self, reference: Reference) -> str:
+        """What part of a positive reference is earned."""
+        if reference.trial_return <= 0.0:
+            return ""
+        return f" ({self.trial.point / reference.trial_return:.1%})"
+
     def _reference_rows(self) -> list[list[str]]:
         return [
             [
@@ -180,7 +186,7 @@ class Report:
                 *map(_number, r.episode_returns),
                 _number(r.episode_returns[-1] - r.episode_returns[0]),
                 _number(r.trial_return),
-                f"{_number(self.regret[r.name])} ({self.trial.point / r.trial_return:.1%})",
+                _number(self.regret[r.name]) + self._share(r),
             ]
             for r in self.references
         ]
@@ -228,7 +234,8 @@ def evaluate_agents(
         agents: whose returns are stacked along the first axis.
         training: how they were trained.
         config: tasks and seed.
-        ablate: also evaluate with memory wiped at each episode: how much of this is memory?
+        ablate: also evaluate with memory wiped at each episode: how much of this is memory? (With
+            one episode per trial there is nothing to wipe.)
 
     Raises:
         ValueError: for an unknown split.
@@ -254,13 +261,14 @@ def evaluate_agents(
             seed=config.seed,
         )
 
+    wipe = ablate and (config.episodes or training.episodes_per_trial) != 1
     return Report(
         training.family,
         training.agent,
         config,
         task_ND,
         np.stack([returns(agent, wipe_memory=False) for agent in agents]),
-        np.stack([returns(agent, wipe_memory=True) for agent in agents]) if ablate else None,
+        np.stack([returns(agent, wipe_memory=True) for agent in agents]) if wipe else None,
         _anchors(training, config),
         _references(training, config),
     )

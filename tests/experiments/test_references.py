@@ -49,6 +49,16 @@ def test_the_regret_is_what_a_trial_lacks():
     assert report.to_dict()["regret"] == {"optimal": 1.0}
 
 
+def test_nothing_is_a_share_of_nothing():
+    nothing = replace(OPTIMAL, name="no memory", episode_returns=(0.0, 0.0), trial_return=0.0)
+    returns_SNK = np.ones((1, 2, 2))
+    report = Report(
+        "PointGoal", "rl2", EvalConfig(), torch.zeros(2, 2), returns_SNK, None, None, (nothing,)
+    )
+    assert report.regret == {"no memory": -2.0}
+    assert "%)" not in report.markdown()
+
+
 def test_without_references_the_table_is_as_it_was():
     report = Report(
         "PointGoal", "rl2", EvalConfig(), torch.zeros(2, 2), np.ones((1, 2, 2)), None, None
