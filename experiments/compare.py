@@ -23,6 +23,7 @@ from rich.table import Table
 
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.errors import require_positive
+from quickstudy.envs.references.stored import stored_references
 from quickstudy.envs.registry import family_entry
 from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
 from quickstudy.experiments.report import EvalConfig, Report
@@ -88,6 +89,8 @@ class Row:
     """The same of the first episode."""
     mean_last: Interval
     """Mean of the last episode's return, with its interval."""
+    trial: Interval
+    """Mean return of a whole trial, with its interval."""
     mean_by_seed: list[float]
     """Mean return of the last episode for each seed."""
     training_seconds: float
@@ -123,6 +126,7 @@ def row(config: CompareConfig, arena: Arena, agent: str) -> Row:
         _interval(report, -1, "iqm"),
         _interval(report, 0, "iqm"),
         _interval(report, -1, "mean"),
+        report.trial,
         [float(mean) for mean in last_SN.mean(axis=1)],
         fmean(_training_seconds(path) for path in paths),
     )
@@ -135,12 +139,17 @@ def table(title: str, config: CompareConfig, rows: Sequence[Row]) -> Table:
         title_justify="left",
     )
     shown.add_column("agent")
-    for heading in ("first episode", "last episode", "mean by seed", "parameters", "seconds"):
+    headings = ("first episode", "last episode", "mean by seed", "trial, mean")
+    for heading in (*headings, "parameters", "seconds"):
         shown.add_column(heading, justify="right")
     for r in sorted(rows, key=lambda r: -r.score.point):
         means = " ".join(f"{mean:.2f}" for mean in r.mean_by_seed)
         sizes = (f"{r.parameters:,}", f"{r.training_seconds:.0f}")
-        shown.add_row(r.agent, _shown(r.first), _shown(r.score), means, *sizes)
+        shown.add_row(r.agent, _shown(r.first), _shown(r.score), means, _shown(r.trial), *sizes)
+    arena = Arena.parse(title)
+    references = stored_references(arena.family, arena.episode_length, arena.episodes_per_trial)
+    known = ", ".join(f"{r.name} {r.trial_return:.2f}" for r in references)
+    shown.caption = f"trials of references: {known}" if known else None
     return shown
 
 

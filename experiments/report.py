@@ -33,6 +33,10 @@ from quickstudy.experiments.statistics import (
 Returns = NDArray[np.float64]
 
 
+FEW_TASKS = 4
+"""Up to so many tasks have a row of their own."""
+
+
 @dataclass(frozen=True)
 class EvalConfig:
     """How agents are evaluated."""
@@ -192,13 +196,12 @@ class Report:
         ]
 
     def _rows_by_task(self) -> list[list[str]]:
-        """One row per value of a finite task space."""
+        """One row per task, where there are a few (two directions)."""
         space = family_class(self.family).task_space
-        if not isinstance(space, ListedTasks):
-            return []
         values = torch.unique(self.task_ND[:, 0]).tolist()
+        few = isinstance(space, ListedTasks) and space.dim == 1 and 1 < len(values) <= FEW_TASKS
         rows = []
-        for value in values if len(values) > 1 else []:
+        for value in values if few else []:
             chosen = self.returns_SNK[:, (self.task_ND[:, 0] == value).numpy()]
             curve = k_shot_curve(chosen, seed=self.config.seed)
             gain = float(adaptation_gain(chosen).mean())

@@ -18,6 +18,7 @@ TINY = {
     "anchors": ["--tasks", "2"],
     "bench": ["--quick"],
 }
+SMALL = {"--frames": "40", "--tasks": "2", "--trials": "20", "--seeds": "1"}
 
 
 def blocks(language: str) -> list[str]:
@@ -32,7 +33,7 @@ def commands() -> list[list[str]]:
 def shrunk(arguments: list[str], folder: Path, run: Path) -> list[str]:
     """The same command on few frames and tasks, in a folder of its own."""
     arguments = list(arguments)
-    for flag, small in (("--frames", "40"), ("--tasks", "2")):
+    for flag, small in SMALL.items():
         if flag in arguments:
             arguments[arguments.index(flag) + 1] = small
     if arguments[0] == "train":

@@ -9,7 +9,7 @@ from quickstudy.experiments.statistics import Interval
 
 def make_row(arena: str, agent: str, mean: float) -> Row:
     interval = Interval(mean, mean - 0.1, mean + 0.1)
-    return Row(arena, agent, 10, interval, interval, interval, [mean], 1.0)
+    return Row(arena, agent, 10, interval, interval, interval, interval, [mean], 1.0)
 
 
 ROWS = [
