@@ -245,6 +245,45 @@ def test_a_scan_of_one_step_is_a_step(model):
         torch.testing.assert_close(rows, stepped_rows, **EXACT)
 
 
+def test_a_reset_at_every_step_leaves_no_memory(model):
+    """Each output is that of a blank memory which reads this one input."""
+    x_TBD = random_input()
+    y_TBD, _ = model.scan(x_TBD, torch.ones(T, B, dtype=torch.bool), random_state(model))
+    for t in (0, 1, 16, T - 1):
+        alone_BD, _ = model.step(x_TBD[t], never()[0], blank_state(model))
+        torch.testing.assert_close(y_TBD[t], alone_BD, **EXACT)
+
+
+def test_a_batch_of_one_is_a_row_of_a_larger_one(model):
+    x_TBD, state = random_input(), random_state(model)
+    whole_TBD, _ = model.scan(x_TBD, staggered_resets(), state)
+    one = tuple(rows[3:4] for rows in state)
+    alone_TBD, _ = model.scan(x_TBD[:, 3:4], staggered_resets()[:, 3:4], one)
+    torch.testing.assert_close(alone_TBD, whole_TBD[:, 3:4], **EXACT)
+
+
+def test_inputs_of_zeros_are_inputs_like_any_other(model):
+    """No value marks padding: zeros are read, and counted, as everything else is."""
+    zeros_TBD = torch.zeros(T, B, D, dtype=torch.float64)
+    y_TBD, final = model.scan(zeros_TBD, staggered_resets(), random_state(model))
+    z_TBD, stepped = steps(model, zeros_TBD, staggered_resets(), random_state(model))
+    assert y_TBD.isfinite().all()
+    torch.testing.assert_close(y_TBD, z_TBD, **EXACT)
+    for rows, stepped_rows in zip(final, stepped, strict=True):
+        torch.testing.assert_close(rows, stepped_rows, **EXACT)
+
+
+def test_a_memory_saved_within_a_trial_goes_on_where_it_was(model, tmp_path):
+    x_TBD, reset_TB = random_input().detach(), staggered_resets()
+    with torch.no_grad():
+        whole_TBD, _ = steps(model, x_TBD, reset_TB, blank_state(model))
+        _, state = steps(model, x_TBD[:20], reset_TB[:20], blank_state(model))
+        torch.save(list(state), tmp_path / "state.pt")
+        restored = tuple(torch.load(tmp_path / "state.pt", weights_only=True))
+        rest_TBD, _ = steps(model, x_TBD[20:], reset_TB[20:], restored)
+    assert torch.equal(rest_TBD, whole_TBD[20:])
+
+
 def test_a_call_leaves_the_incoming_state_as_it_was(model):
     """State is an argument: a rollout keeps the one it began with (see `SequenceModel`)."""
     state = tuple(rows.detach() for rows in random_state(model))
