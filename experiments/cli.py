@@ -246,7 +246,8 @@ class Bench:
     """Measure speed and memory against bars: C loop, Gymnasium, sb3-contrib, nn.LSTM (minutes)."""
 
     suite: tyro.conf.Positional[str] = "core"
-    """core (physics, environments, training), or models (every memory by itself)."""
+    """core (physics, environments, training), models (every memory by itself) or families (those
+    without physics)."""
     json: Path | None = None
     """Write versions, machine load and every repetition's figures to this file."""
     device: str = "auto"

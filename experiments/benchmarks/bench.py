@@ -22,6 +22,7 @@ from rich.table import Table
 from quickstudy.agents.models import MODELS
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.registry import DEVICES
+from quickstudy.experiments.benchmarks.families import EXACT_FAMILIES, family_benchmark
 from quickstudy.experiments.benchmarks.gymnasium_baselines import (
     single_benchmark,
     vector_benchmark,
@@ -55,7 +56,8 @@ class BenchConfig:
     """What to measure, and where to write it."""
 
     suite: str = "core"
-    """What to measure: core (physics, environments, training) or models (every memory)."""
+    """What to measure: core (physics, environments, training), models (every memory) or families
+    (those without physics)."""
     json: Path | None = None
     """File to write versions, load, and every repetition's figures to."""
     device: str = "cpu"
@@ -88,9 +90,15 @@ def model_benchmarks() -> list[Benchmark]:
     return [model_benchmark(name) for name in MODELS]
 
 
+def family_benchmarks() -> list[Benchmark]:
+    """The families without physics."""
+    return [family_benchmark(name, 1024, at_least=1.0) for name in EXACT_FAMILIES]
+
+
 SUITES: dict[str, Callable[[], list[Benchmark]]] = {
     "core": core_benchmarks,
     "models": model_benchmarks,
+    "families": family_benchmarks,
 }
 """What `quickstudy bench SUITE` measures."""
 

@@ -9,9 +9,16 @@ import pytest
 from rich.console import Console
 
 from quickstudy.envs.batch_engine import load_model
+from quickstudy.envs.mujoco_family import MujocoFamily
+from quickstudy.envs.registry import FAMILIES, family_class
 from quickstudy.envs.trials import TrialEnv
 from quickstudy.experiments.benchmarks import bench as bench_module
-from quickstudy.experiments.benchmarks import c_loop, gymnasium_baselines, interleave
+from quickstudy.experiments.benchmarks import (
+    c_loop,
+    families,
+    gymnasium_baselines,
+    interleave,
+)
 from quickstudy.experiments.benchmarks.bench import BenchConfig, bench, select
 from quickstudy.experiments.benchmarks.c_loop import STATE, CLoop, RolloutLoop, physics_loop
 from quickstudy.experiments.benchmarks.gymnasium_baselines import single_benchmark, vector_benchmark
@@ -260,6 +267,19 @@ def test_filters(tiny_benchmarks):
     ]
     with pytest.raises(ValueError, match="Did you mean 'memory/HalfCheetahDir-4'"):
         select(every, ("memory/HalfCheetahDir-5",))
+
+
+def test_family_steps_are_counted_in_all_worlds():
+    """200 steps of 3 worlds."""
+    assert families.stepping("GridNavi", 3)() == 600
+    (result,) = families.family_benchmark("GridNavi", 3, at_least=0.0).run(TINY)
+    assert (result.unit, result.met) == ("M/s", True)
+
+
+def test_every_family_without_physics_is_measured():
+    physical = {name for name in FAMILIES if issubclass(family_class(name), MujocoFamily)}
+    others = {name for name in FAMILIES if not name.startswith("Probe")} - physical
+    assert others - {"PointGoal", "SparsePointGoal"} == set(families.EXACT_FAMILIES)
 
 
 def test_bad_input_is_refused_before_measuring(monkeypatch, tmp_path):
