@@ -46,6 +46,10 @@ class S5Config:
     """Layers."""
     discretisation: Rule = "zoh"
     """From continuous to discrete time: zero-order hold, or bilinear."""
+    balanced: bool = True
+    """True: B begins larger by 1/√Δ, so that all channels are equally loud under noise (as in the
+    LRU, Orvieto et al. 2023). False: as published, where a channel's answer to one input is of size
+    Δ, and what a slow one remembers is hard to hear."""
 
     def __post_init__(self) -> None:
         if self.discretisation not in RULES:
@@ -89,7 +93,10 @@ class S5Layer(StateSpaceLayer):
         C_HS = torch.randn(width, size, generator=generator, dtype=torch.complex128).mul_(
             math.sqrt(2 / size)
         )
-        self.B_PH2 = _real_parameter(V_SP.mH @ B_SH.to(V_SP.dtype))
+        loudness_P1 = (
+            torch.exp(-0.5 * self.log_step.detach()).unsqueeze(1) if config.balanced else 1
+        )
+        self.B_PH2 = _real_parameter(loudness_P1 * (V_SP.mH @ B_SH.to(V_SP.dtype)))
         self.C_HP2 = _real_parameter(C_HS @ V_SP)
         self.D_H = nn.Parameter(torch.randn(width, generator=generator))
 
