@@ -15,8 +15,8 @@ def spread(model: S5) -> float:
 
 
 def test_balanced_channels_are_equally_loud_under_noise():
-    """A channel's variance under unit noise is |s b|² / (1 − |ā|²), about Δ |b|² / (2 · ½): with |b|²
-    divided by Δ it is the same for all, whatever their time scale."""
+    """A channel's variance under unit noise is |s b|² / (1 − |ā|²), about Δ |b|² / (2 · ½): with
+    |b|² divided by Δ it is the same for all, whatever their time scale."""
     loud, plain = (
         S5Config(hidden_size=64, balanced=balanced).build(8, torch.Generator().manual_seed(0), 512)
         for balanced in (True, False)
