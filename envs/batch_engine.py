@@ -94,8 +94,8 @@ class BatchEngine:
         self.data = LiveFields(self._batch.bind)
         self.model = LiveFields(self._batch.expand)
 
-    def step(self) -> None:
-        self._batch.step(nstep=self.substeps)
+    def step(self, mask: Tensor | None = None) -> None:
+        self._batch.step(None if mask is None else mask.numpy(), nstep=self.substeps)
         self._find_diverged()
 
     def reset(self, mask: Tensor) -> None:
@@ -105,8 +105,8 @@ class BatchEngine:
     def forward(self, mask: Tensor) -> None:
         self._batch.forward(mask.numpy())
 
-    def set_const(self) -> None:
-        self._batch.set_const()
+    def set_const(self, mask: Tensor) -> None:
+        self._batch.set_const(mask.numpy())
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"rows": torch.from_numpy(self._batch.state.copy())}
@@ -114,10 +114,14 @@ class BatchEngine:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self._batch.state[:] = state["rows"].numpy()
 
+    def world_model(self, world: int) -> mujoco.MjModel:
+        """World `world`'s model, for a renderer; the shared one unless fields were written."""
+        return self._batch.get_model(world) if self.model else self.mjmodel
+
     def mjdata(self, world: int) -> mujoco.MjData:
         """World `world`'s state with derived fields computed, for a renderer."""
         data = self._batch.get_data(world)
-        mujoco.mj_forward(self.mjmodel, data)
+        mujoco.mj_forward(self.world_model(world), data)
         return data
 
     def _find_diverged(self) -> None:

@@ -31,8 +31,8 @@ class Engine(Protocol):
     data: Mapping[str, Tensor]
     model: Mapping[str, Tensor]
 
-    def step(self) -> None:
-        """Advance every world by `dt` under `data["ctrl"]`."""
+    def step(self, mask: Tensor | None = None) -> None:
+        """Advance the masked worlds (all if None) by `dt` under `data["ctrl"]`."""
 
     def reset(self, mask: Tensor) -> None:
         """Put the worlds where `mask` `(num_worlds,)` is True back to the model's defaults."""
@@ -40,8 +40,11 @@ class Engine(Protocol):
     def forward(self, mask: Tensor) -> None:
         """Recompute derived fields of the masked worlds from their state."""
 
-    def set_const(self) -> None:
-        """Recompute what MuJoCo derives from model fields, after writing to `model`."""
+    def set_const(self, mask: Tensor) -> None:
+        """Recompute what MuJoCo derives from model fields, after writing to `model`.
+
+        Masses, bounds and inverse weights derived from them become each masked world's own.
+        """
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of everything that the next step depends on."""

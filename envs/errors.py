@@ -18,6 +18,15 @@ def require_positive(name: str, value: object) -> None:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
 
 
+def require_switch(switch_episode: int | None, episodes_per_trial: int) -> None:
+    """Raise `ValueError` unless the task may switch at this episode (or does not switch)."""
+    if switch_episode is not None and not 2 <= switch_episode <= episodes_per_trial:
+        raise ValueError(
+            f"switch_episode must be an episode from 2 to {episodes_per_trial} (the trial's last), "
+            f"got {switch_episode!r}."
+        )
+
+
 def _nearest(value: str, names: list[str]) -> str | None:
     folded = {name.lower(): name for name in reversed(names)}
     close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)

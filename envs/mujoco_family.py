@@ -73,7 +73,8 @@ class MujocoFamily(Family):
 
     def render(self, world: int = 0) -> np.ndarray:
         if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.engine.mjmodel, RENDER_HEIGHT, RENDER_WIDTH)
+            model = self.engine.world_model(world)
+            self._renderer = mujoco.Renderer(model, RENDER_HEIGHT, RENDER_WIDTH)
         self._renderer.update_scene(self.engine.mjdata(world), camera="track")
         picture: np.ndarray = self._renderer.render()
         return picture

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from quickstudy.envs import rng
-from quickstudy.envs.errors import require_positive
+from quickstudy.envs.errors import require_positive, require_switch
 from quickstudy.envs.family import Family
 from quickstudy.envs.registry import family_entry, make_family
 from quickstudy.envs.tasks import TaskSpace
@@ -64,7 +64,7 @@ class TrialResults:
     """Finished trials, in the order in which they finished."""
 
     tasks: Tensor
-    """`(n, D)` float64."""
+    """`(n, D)` float64; where tasks switch, the one that the trial began with."""
     returns: Tensor
     """`(n, K)` float64: the return of each episode."""
     lengths: Tensor
@@ -76,8 +76,11 @@ class TrialResults:
 class TaskSource(Protocol):
     """Where the trials of a `TrialEnv` get their tasks."""
 
-    def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
-        """Tasks `(N, D)` for trial number `trial_N` of each world, whose task key is `key_N`."""
+    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
+        """Tasks `(N, D)` for trial number `trial_N` of each world, whose task key is `key_N`.
+
+        `switched_N` is True where the trial has switched to its second task.
+        """
 
 
 @dataclass(frozen=True)
@@ -90,19 +93,20 @@ class SampledTasks:
     def __post_init__(self) -> None:
         self.space.check_split(self.split)
 
-    def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
-        return self.space.sample(self.split, rng.fold_in(key_N, trial_N))
+    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
+        key_N = rng.fold_in(key_N, trial_N)
+        return self.space.sample(self.split, torch.where(switched_N, rng.fold_in(key_N, 1), key_N))
 
 
 @dataclass(frozen=True)
 class FixedTasks:
-    """World i always plays task i."""
+    """World i always plays task i, and task i + 1 (the first after the last) once it switches."""
 
     task_ND: Tensor
 
-    def tasks(self, key_N: Tensor, trial_N: Tensor) -> Tensor:
+    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
         del key_N, trial_N  # unused
-        return self.task_ND
+        return torch.where(switched_N.unsqueeze(1), self.task_ND.roll(-1, 0), self.task_ND)
 
 
 class TrialEnv:
@@ -115,6 +119,7 @@ class TrialEnv:
         *,
         episode_length: int | None = None,
         episodes_per_trial: int | None = None,
+        switch_episode: int | None = None,
         task_source: TaskSource | None = None,
         reveal_task: bool = False,
         device: str = "cpu",
@@ -126,12 +131,15 @@ class TrialEnv:
             num_worlds: how many trials run side by side.
             episode_length: steps per episode; the family's default if None.
             episodes_per_trial: K; the family's default if None.
+            switch_episode: the episode (2 … K) that starts on another task, as do all after it;
+                nothing tells the agent. None: one task per trial.
             task_source: draws from the `train` split if None.
             reveal_task: append the hidden task to the observation (for the oracle).
             device: where the tensors live.
 
         Raises:
-            ValueError: for an unknown family or device, or a count below 1.
+            ValueError: for an unknown family or device, a count below 1, or a switch that is not
+                at an episode from 2 to K.
         """
         entry = family_entry(family)
         self.episode_length = entry.episode_length if episode_length is None else episode_length
@@ -140,6 +148,8 @@ class TrialEnv:
         )
         require_positive("episode_length", self.episode_length)
         require_positive("episodes_per_trial", self.episodes_per_trial)
+        require_switch(switch_episode, self.episodes_per_trial)
+        self.switch_episode = switch_episode
         self.family: Family = make_family(
             family, num_worlds, device, episode_length=self.episode_length
         )
@@ -203,7 +213,7 @@ class TrialEnv:
         self._lengths_NK = torch.zeros(shape, dtype=torch.int64, device=self.device)
         self._finished.clear()
         self.num_diverged = 0
-        self._start_episodes(self._every_world)
+        self._start_episodes(self._every_world, self._planned_tasks())
         observation = self._observe()
         zeros_N = torch.zeros(self.num_worlds, device=self.device)
         return TimeStep(
@@ -340,18 +350,22 @@ class TrialEnv:
         self._return_N = self._return_N.masked_fill(ended_N, 0.0)
         self._episode_N = self._episode_N + ended_N
         trial_end_N = self._episode_N == self.episodes_per_trial
-        task_ND = None if trial_end_N.any() else self.tasks
-        if task_ND is None:
+        if trial_end_N.any():
             self._end_trials(trial_end_N)
+        another_task = trial_end_N.any() or self.switch_episode is not None
+        task_ND = self._planned_tasks() if another_task else self.tasks
         start_N2 = self._episode_N.unsqueeze(1) * self._start_of_second_episode_2
         self._elapsed_N2 = torch.where(ended_N.unsqueeze(1), start_N2, self._elapsed_N2)
         self._start_episodes(ended_N, task_ND)
         return trial_end_N
 
     def _end_trials(self, trial_end_N: Tensor) -> None:
+        first_task_ND = self.tasks
+        if self.switch_episode is not None:
+            first_task_ND = self._source.tasks(self._task_key_N, self._trial_N, self._no_world)
         self._finished.append(
             (
-                self.tasks[trial_end_N],
+                first_task_ND[trial_end_N],
                 self._returns_NK[trial_end_N],
                 self._lengths_NK[trial_end_N],
                 torch.nonzero(trial_end_N)[:, 0],
@@ -360,10 +374,15 @@ class TrialEnv:
         self._trial_N = self._trial_N + trial_end_N
         self._episode_N = self._episode_N.masked_fill(trial_end_N, 0)
 
-    def _start_episodes(self, mask_N: Tensor, task_ND: Tensor | None = None) -> None:
-        """Reset physics; the task changes only with the trial, being a function of its number."""
-        if task_ND is None:
-            task_ND = self._source.tasks(self._task_key_N, self._trial_N)
+    def _planned_tasks(self) -> Tensor:
+        """The tasks of the present episodes: a function of the number of trial and episode."""
+        switched_N = self._no_world
+        if self.switch_episode is not None:
+            switched_N = self._episode_N + 1 >= self.switch_episode
+        return self._source.tasks(self._task_key_N, self._trial_N, switched_N)
+
+    def _start_episodes(self, mask_N: Tensor, task_ND: Tensor) -> None:
+        """Reset physics; the task too, where it is another."""
         episode_key_N = rng.fold_in(
             rng.fold_in(self._episode_key_N, self._trial_N), self._episode_N
         )

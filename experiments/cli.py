@@ -71,6 +71,9 @@ class Eval:
     """Episodes per trial; None: as in training."""
     sampled: bool = False
     """Sample actions instead of taking the most likely."""
+    switch_episode: int | None = None
+    """The episode (2 … K) from which on the next task of the list is played, untold; None: as in
+    training."""
     checkpoint: str = "latest"
     """Which checkpoint: latest, or best (by the return of training trials)."""
     json: Path | None = None
@@ -84,7 +87,9 @@ class Eval:
         from quickstudy.experiments.report import EvalConfig
 
         _require_folder_of(self.json)
-        config = EvalConfig(self.split, self.tasks, self.seed, self.episodes, self.sampled)
+        config = EvalConfig(
+            self.split, self.tasks, self.seed, self.episodes, self.sampled, self.switch_episode
+        )
         report = evaluate_runs(self.runs, config, self.checkpoint)
         make_console().print(report.table())
         if self.json is not None:

@@ -9,7 +9,7 @@ import tyro
 from quickstudy.agents.learner import LearnerConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.registry import agent_config
-from quickstudy.envs.errors import require_positive, unknown
+from quickstudy.envs.errors import require_positive, require_switch, unknown
 from quickstudy.envs.registry import DEVICES, family_entry
 
 FRAMES_PER_UPDATE = 51_200
@@ -43,6 +43,9 @@ class TrainConfig:
     """Steps per episode; None: the family's default."""
     episodes_per_trial: int | None = None
     """Episodes per trial (K); None: the family's default."""
+    switch_episode: int | None = None
+    """The episode of each trial (2 … K) that starts on another task, untold; None: one task per
+    trial."""
     open_ended: bool = False
     """What a trial's end means: False, a known horizon (nothing follows, value 0); True, an
     arbitrary cut (bootstrap from the final observation)."""
@@ -103,6 +106,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
         episode_length=_default(config.episode_length, entry.episode_length),
         episodes_per_trial=_default(config.episodes_per_trial, entry.episodes_per_trial),
     )
+    assert config.episodes_per_trial is not None
+    require_switch(config.switch_episode, config.episodes_per_trial)
     if config.frames < config.trial_length:
         raise ValueError(
             f"frames {config.frames} is less than one trial: {config.episodes_per_trial} episodes "

@@ -22,6 +22,7 @@ def evaluate(
     *,
     episode_length: int | None = None,
     episodes_per_trial: int | None = None,
+    switch_episode: int | None = None,
     reveal_task: bool = False,
     seed: int = 0,
 ) -> NDArray[np.float64]:
@@ -36,6 +37,8 @@ def evaluate(
         task_ND: the tasks, `(N, D)`.
         episode_length: steps per episode; the family's default if None.
         episodes_per_trial: K; the family's default if None.
+        switch_episode: the episode from which on task i + 1 is played in task i's place; None:
+            one task per trial.
         reveal_task: append the task to the observation.
         seed: of physics noise.
 
@@ -50,6 +53,7 @@ def evaluate(
             len(part_ND),
             episode_length=episode_length,
             episodes_per_trial=episodes_per_trial,
+            switch_episode=switch_episode,
             task_source=FixedTasks(part_ND),
             reveal_task=reveal_task,
         )

@@ -44,6 +44,7 @@ def collect_memory(agent: Agent, training: TrainConfig, config: EvalConfig) -> M
         len(task_ND),
         episode_length=training.episode_length,
         episodes_per_trial=config.episodes or training.episodes_per_trial,
+        switch_episode=config.switch_episode or training.switch_episode,
         task_source=FixedTasks(task_ND),
         reveal_task=agent_config(training.agent).sees_task,
     )

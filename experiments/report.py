@@ -51,6 +51,9 @@ class EvalConfig:
     """Episodes per trial; None: as in training."""
     sampled: bool = False
     """Sample actions instead of taking the most likely."""
+    switch_episode: int | None = None
+    """The episode (2 … K) from which on the next task of the list is played; None: as in
+    training."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,7 @@ def evaluate_agents(
             task_ND,
             episode_length=training.episode_length,
             episodes_per_trial=config.episodes or training.episodes_per_trial,
+            switch_episode=config.switch_episode or training.switch_episode,
             reveal_task=agent_config(training.agent).sees_task,
             seed=config.seed,
         )
@@ -289,7 +293,7 @@ def _references(training: TrainConfig, config: EvalConfig) -> tuple[Reference, .
     """The stored references, which are for the prior that `train` and `test` share."""
     assert training.episode_length is not None
     assert training.episodes_per_trial is not None
-    if config.split == "ood":
+    if config.split == "ood" or config.switch_episode or training.switch_episode:
         return ()
     episodes = config.episodes or training.episodes_per_trial
     return stored_references(training.family, training.episode_length, episodes)

@@ -42,6 +42,7 @@ class Training:
             config.worlds,
             episode_length=config.episode_length,
             episodes_per_trial=config.episodes_per_trial,
+            switch_episode=config.switch_episode,
             reveal_task=agent_config(config.agent).sees_task,
             device=config.device,
         )

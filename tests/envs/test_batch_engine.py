@@ -217,7 +217,7 @@ def test_a_mass_changes_the_dynamics_of_its_world_alone(file):
     engine = make_engine(file)
     engine.model["body_mass"][1] *= 1.5
     engine.model["body_inertia"][1] *= 1.5
-    engine.set_const()
+    engine.set_const(torch.tensor([False, True, False]))
     changed = advance(engine, 20)
     assert torch.equal(changed[:, [0, 2]], base[:, [0, 2]])
     assert not torch.equal(changed[:, 1], base[:, 1])
@@ -228,7 +228,7 @@ def test_a_per_world_mass_with_set_const_equals_a_model_of_that_mass(file):
     engine = make_engine(file, 2)
     engine.model["body_mass"][1] *= 1.5
     engine.model["body_inertia"][1] *= 1.5
-    engine.set_const()
+    engine.set_const(torch.tensor([False, True]))
 
     model = load_model(file)
     model.body_mass[:] *= 1.5

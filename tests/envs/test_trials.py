@@ -297,6 +297,68 @@ def test_a_sampled_source_draws_from_its_split():
     assert bool(env.family.task_space.contains("ood", env.tasks).all())
 
 
+# --- a task that switches ---------------------------------------------------------------------
+
+
+def test_the_task_switches_at_its_episode_and_back_with_the_next_trial(stopwatch):
+    """K = 4, switch at episode 3: tasks 0, 0, 1, 1 of the list, then the next trial: 0, 0, …"""
+    listed = torch.tensor([[0.0], [100.0], [7.0]]).double()
+    env = TrialEnv(
+        "Stopwatch",
+        3,
+        episode_length=1,
+        episodes_per_trial=4,
+        switch_episode=3,
+        task_source=FixedTasks(listed),
+    )
+    env.reset(0)
+    played = []
+    for _ in range(6):
+        played.append(env.tasks[:, 0].tolist())
+        env.step(torch.zeros(3, dtype=torch.int64))
+    first, then = [0.0, 100.0, 7.0], [100.0, 7.0, 0.0]
+    assert played == [first, first, then, then, first, first]
+    results = env.finished()
+    assert torch.equal(results.tasks, listed)  # what each trial began with
+    # The stopwatch shows 10, 20, 30, 40 in the four episodes; the bonus is added.
+    assert results.returns[0].tolist() == [10.0, 20.0, 130.0, 140.0]
+
+
+def test_sampled_tasks_switch_to_an_independent_draw_and_leave_the_first_unchanged():
+    trial = {"episode_length": 1, "episodes_per_trial": 2}
+    plain, switching = (
+        TrialEnv("PointGoal", 200, switch_episode=switch, **trial) for switch in (None, 2)
+    )
+    for env in (plain, switching):
+        env.reset(4)
+    assert torch.equal(plain.tasks, switching.tasks)
+    before = switching.tasks.clone()
+    switching.step(torch.zeros(200, 2))
+    after = switching.tasks
+    assert bool((before != after).all())
+    assert bool(switching.family.task_space.contains("train", after).all())
+    correlation = torch.corrcoef(torch.cat([before, after], dim=1).T)[:2, 2:]
+    assert float(correlation.abs().max()) < 0.25  # 3.5 standard errors of 200 draws
+
+
+def test_a_switching_trial_continues_bit_for_bit_from_its_state():
+    trial = {"episode_length": 2, "episodes_per_trial": 4, "switch_episode": 3}
+    env, other = TrialEnv("PointGoal", 5, **trial), TrialEnv("PointGoal", 5, **trial)
+    env.reset(1)
+    play(env, 5)
+    env.finished()
+    other.reset(2)
+    other.load_state_dict(env.state_dict())
+    assert_same(play(env, 12, first=5), play(other, 12, first=5))
+    assert torch.equal(env.finished().tasks, other.finished().tasks)
+
+
+@pytest.mark.parametrize("episode", [0, 1, 3, -2])
+def test_a_switch_outside_the_trial_is_refused(episode):
+    with pytest.raises(ValueError, match="an episode from 2 to 2"):
+        TrialEnv("PointGoal", 1, switch_episode=episode)
+
+
 def test_episodes_of_a_trial_start_in_different_states():
     env = TrialEnv("HalfCheetahDir", 2, episode_length=1, episodes_per_trial=3)
     firsts = [

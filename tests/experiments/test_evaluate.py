@@ -91,6 +91,15 @@ def test_the_sparse_expert_earns_the_published_oracle_return():
         assert returns.mean() == pytest.approx(oracle, abs=0.5)
 
 
+def test_after_a_switch_the_next_task_of_the_list_is_played():
+    """`AlternatingPolicy` earns 1 on even tasks and 0 on odd ones, in every episode."""
+    tasks = family_class("ProbeArm").task_space.listing("test", 6, seed=0)
+    returns = evaluate(
+        AlternatingPolicy(), "ProbeArm", tasks, episodes_per_trial=3, switch_episode=3
+    )
+    np.testing.assert_array_equal(returns, [[1, 1, 0], [0, 0, 1]] * 3)
+
+
 def test_a_fixed_belief_is_told_everywhere():
     space = family_class("SparsePointGoal").task_space
     tasks = space.listing("test", 64, seed=0)

@@ -59,7 +59,7 @@ class _Fixed:
     def __init__(self, task_ND):
         self.task_ND = task_ND
 
-    def tasks(self, key_N, trial_N):
+    def tasks(self, key_N, trial_N, switched_N):
         return self.task_ND
 
 
