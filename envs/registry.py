@@ -28,6 +28,8 @@ class FamilyEntry:
     """Steps after which an episode is truncated."""
     episodes_per_trial: int
     """Episodes on one hidden task."""
+    version: int = 0
+    """Raised whenever reward, physics, observation, tasks or splits change."""
 
 
 FAMILIES: dict[str, FamilyEntry] = {

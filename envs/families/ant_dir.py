@@ -23,8 +23,7 @@ class AntDir(MujocoFamily):
     |---|---|---|---|---|
     | 0 | heading | 0 or π, each with probability ½ | ±π/2 (sideways) | rad |
 
-    These are true opposites. (VariBAD's and TrMRL's AntDir uses ±1 rad, which a fixed policy along
-    +x solves to 54 %; PEARL's is two random headings. Their numbers are for other tasks.)
+    These are true opposites.
 
     ## Observation
 
@@ -46,8 +45,7 @@ class AntDir(MujocoFamily):
     ## Reward
 
     `run` = velocity in the plane · (cos heading, sin heading) (m/s), plus `alive` = 1, minus
-    `control` = 0.5 Σ action². There is no contact term: in the published results contact forces
-    were zero (mujoco-py above 2.0).
+    `control` = 0.5 Σ action².
 
     ## Episode
 
@@ -59,6 +57,20 @@ class AntDir(MujocoFamily):
 
     Gymnasium's ant body with an elliptic friction cone and the implicitfast integrator (much
     faster than its RK4, and the same on every engine), 5 × 0.01 s per step.
+
+    ## Source
+
+    The ant of Schulman et al. 2016, told to walk forwards or backwards as in ProMP (Rothfuss et al.
+    2019).
+
+    ## Peers
+
+    Three tasks share this name. ProMP's is this one, with 111 features (contact forces). In
+    VariBAD, TrMRL and Ni et al. 2022 the task ±1 is used as an angle in radians: a fixed policy
+    along +x earns cos 1 = 54 % of what the oracle runs. PEARL's is two random headings, the same
+    in training and evaluation. All of them charge for contact forces, which were zero in mujoco-py
+    above 2.0, and so in the published results; there is no such term here. Their heights end at
+    1.0 m from 0.2 m (ProMP: from 0).
     """
 
     model_file = "ant.xml"

@@ -50,7 +50,12 @@ class DarkRoom(Grid):
 
     ## Source
 
-    Dark Room of Algorithm Distillation (Laskin et al. 2022), which starts anywhere.
+    Dark Room of Algorithm Distillation (Laskin et al. 2022).
+
+    ## Peers
+
+    Algorithm Distillation starts anywhere; toy-meta-gym in the centre or anywhere, and shows the
+    cell's index. Their goals are not held out.
     """
 
     size = SIZE

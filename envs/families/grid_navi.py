@@ -53,6 +53,10 @@ class GridNavi(Grid):
     ## Source
 
     GridNavi of VariBAD (Zintgraf et al. 2020, section 5.1).
+
+    ## Peers
+
+    VariBAD observes x and y as numbers; the rules and the trial are the same.
     """
 
     size = SIZE

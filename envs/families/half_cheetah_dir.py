@@ -51,8 +51,13 @@ class HalfCheetahDir(HalfCheetah):
 
     ## Source
 
-    MAML's half-cheetah-direction (Finn et al. 2017) as in PEARL and VariBAD, with two corrections:
-    the observation has no absolute x (theirs leaks it), and the physics is HalfCheetah-v5's.
+    MAML's half-cheetah-direction (Finn et al. 2017).
+
+    ## Peers
+
+    PEARL, VariBAD and TrMRL add the torso's position to the observation (20 features), which
+    leaks the absolute x; ProMP has these 17. ProMP plays 100 steps, the others 200. Physics is
+    Gymnasium's HalfCheetah-v5, theirs that of older MuJoCo versions.
     """
 
     task_space = ListedTasks(Parameter("direction", -1.0, 1.0, "sign"), (-1.0, 1.0))

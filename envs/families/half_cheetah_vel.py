@@ -48,8 +48,14 @@ class HalfCheetahVel(HalfCheetah):
 
     ## Source
 
-    MAML's half-cheetah-velocity (Finn et al. 2017) with the range U[0, 3] of PEARL, VariBAD and
-    TrMRL, and TrMRL's out-of-distribution range U[3, 4].
+    MAML's half-cheetah-velocity (Finn et al. 2017), with TrMRL's out-of-distribution range U[3, 4].
+
+    ## Peers
+
+    MAML drew from U[0, 2]; PEARL, VariBAD, TrMRL and ProMP draw from U[0, 3], as here. PEARL's
+    tasks are a list of 100 for training and 30 for evaluation. PEARL, VariBAD and TrMRL add the
+    torso's position to the observation (20 features), which leaks the absolute x. AMAGO plays one
+    episode of 1000 steps.
     """
 
     task_space = BoxTasks(Parameter("velocity", 0.0, 3.0, "m/s"), ood=((3.0, 4.0),))

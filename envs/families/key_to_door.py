@@ -58,7 +58,12 @@ class KeyToDoor(Grid):
 
     ## Source
 
-    Dark Key-to-Door of Algorithm Distillation (Laskin et al. 2022), which starts anywhere.
+    Dark Key-to-Door of Algorithm Distillation (Laskin et al. 2022).
+
+    ## Peers
+
+    Algorithm Distillation starts anywhere; toy-meta-gym in the centre or anywhere, and shows the
+    cell's index. Their keys and doors are not held out.
     """
 
     size = SIZE

@@ -56,6 +56,10 @@ class MemoryChain(Family):
     ## Source
 
     The memory length experiment of bsuite (Osband et al. 2020) with one bit.
+
+    ## Peers
+
+    bsuite shows the share of the time that is left; here the clock is part of every agent's input.
     """
 
     task_space = NO_TASK

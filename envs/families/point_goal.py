@@ -38,7 +38,11 @@ class PointGoal(Point):
 
     ## Source
 
-    PEARL's point robot (Rakelly et al. 2019), started at the origin.
+    PEARL's point robot (Rakelly et al. 2019).
+
+    ## Peers
+
+    PEARL starts anywhere in the square and has 80 listed training and 20 test goals.
     """
 
     task_space = BoxTasks(

@@ -67,6 +67,14 @@ class PointRecall(MujocoFamily):
     ## Physics
 
     1 kg on two slides, friction 10 N·s/m, no contacts; implicitfast, 2 × 0.025 s per step.
+
+    ## Source
+
+    Our own: bsuite's memory length experiment (Osband et al. 2020) carried over to physics.
+
+    ## Peers
+
+    None has this task.
     """
 
     model_file = "point_recall.xml"

@@ -42,12 +42,16 @@ class SparsePointGoal(Point):
     ## Episode
 
     Starts at the origin and never terminates; 20 steps by default, 5 episodes per trial. Twenty
-    steps do not suffice to search the half circle, so exploring must go on across episodes. VariBAD
-    has 100 steps and 3 episodes; 60 steps and 3 episodes is the off-policy variant.
+    steps do not suffice to search the half circle, so exploring must go on across episodes.
 
     ## Source
 
     The sparse semi-circle of PEARL and VariBAD (Rakelly et al. 2019; Zintgraf et al. 2020).
+
+    ## Peers
+
+    VariBAD plays 3 episodes of 100 steps, Ni et al. 2022 2 of 60; at 100 the half circle is nearly
+    searched in the first. PEARL plays 20 steps, as here, but trains on the dense distance.
     """
 
     task_space = BoxTasks(Parameter("angle", 0.0, math.pi, "rad"), ood=((math.pi, 2.0 * math.pi),))

@@ -58,8 +58,11 @@ class TabularMDP(Family):
 
     ## Source
 
-    Duan et al. 2016 (RL², section 3.2), after Osband et al. 2013; their trials have 10, 25, 50, 75
-    or 100 episodes.
+    Duan et al. 2016 (RL², section 3.2), after Osband et al. 2013.
+
+    ## Peers
+
+    Duan et al. and SNAIL play trials of 10, 25, 50, 75 or 100 episodes, on the same prior.
     """
 
     task_space = SeedTasks(bits=40)

@@ -15,7 +15,7 @@ __all__ = ["__version__"]
 def _register_families() -> None:
     """Name both views of each family by strings, so that their specs serialise to JSON."""
     for name, entry in FAMILIES.items():
-        env_id = f"quickstudy/{name}-v0"
+        env_id = f"quickstudy/{name}-v{entry.version}"
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 env_id,

@@ -27,7 +27,7 @@ from quickstudy.envs.trials import FixedTasks, TrialEnv
 
 PROBES = [name for name in FAMILIES if issubclass(family_class(name), Probe)]
 TASK_FAMILIES = [name for name in FAMILIES if name not in PROBES]
-SECTIONS = ("Task", "Observation", "Action", "Reward", "Episode")
+SECTIONS = ("Task", "Observation", "Action", "Reward", "Episode", "Source", "Peers")
 
 TASK_SHOWN_AT_START = {"PointRecall": "its cue is the task: what must be remembered"}
 """Families whose first observation may depend on the task: name -> why."""
@@ -94,7 +94,7 @@ def test_an_unregistered_family_is_reported_by_the_line_to_add():
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_registered_name_is_the_classs(name):
-    assert family_class(name).__name__ == name
+    assert family_class(name).__name__ == name.replace("-legacy", "Legacy")
 
 
 # --- the docstring is the manual --------------------------------------------------------------
