@@ -136,7 +136,10 @@ def _trained_oracle(family: str, run_dir: Path) -> _Oracle:
 
 def _non_adaptive(test: Trial, oracle: _Oracle) -> Anchor:
     train = Trial(test.family, test.episode_length, "train", BELIEF_TASKS, test.seed, True)
-    candidates: dict[str, Policy] = {"zero action": ZeroPolicy()}
+    candidates: dict[str, Policy] = {
+        "zero action": ZeroPolicy(),
+        "uniformly random actions": RandomPolicy(test.seed),
+    }
     for belief_D in _beliefs(test.family):
         told = ", ".join(f"{value:.3g}" for value in belief_D.tolist())
         candidates[f"{oracle.name} told {told} everywhere"] = oracle.make(belief_D)
