@@ -4,6 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class MissingExtraError(ValueError):
+    """An optional package is missing; the message names it and the line that installs it."""
+
+
 def unknown(kind: str, value: object, options: Iterable[str]) -> ValueError:
     """The error for a name that is not among `options`."""
     names = list(options)

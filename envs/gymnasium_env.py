@@ -227,7 +227,8 @@ def task_rows(space: TaskSpace, task: ArrayLike | None, num_worlds: int) -> Tens
     """Tasks as float64 `(N, D)`: one for all worlds, one per world, or NaN where None is given.
 
     Raises:
-        ValueError: unless `task` is `(D,)` or `(num_worlds, D)` finite numbers.
+        ValueError: unless `task` is `(D,)` or `(num_worlds, D)` finite numbers, each within the
+            range that its parameter has in some split.
     """
     if task is None:
         return torch.full((num_worlds, space.dim), torch.nan, dtype=torch.float64)
@@ -237,7 +238,9 @@ def task_rows(space: TaskSpace, task: ArrayLike | None, num_worlds: int) -> Tens
         raise _bad_task(space, task, num_worlds) from error
     if array.shape not in {(space.dim,), (num_worlds, space.dim)} or not np.isfinite(array).all():
         raise _bad_task(space, task, num_worlds)
-    return torch.from_numpy(np.broadcast_to(array, (num_worlds, space.dim)).copy())
+    task_ND = torch.from_numpy(np.broadcast_to(array, (num_worlds, space.dim)).copy())
+    space.check_range(task_ND)
+    return task_ND
 
 
 def action_array(

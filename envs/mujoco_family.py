@@ -24,19 +24,25 @@ class MujocoFamily(Family):
 
     model_file: ClassVar[str]
     substeps: ClassVar[int]
+    camera: ClassVar[str] = "track"
 
     def __init__(
         self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
     ) -> None:
         super().__init__(num_worlds, device)
-        model = load_model(self.model_file)
+        model = self._load_model()
         self.engine = BatchEngine(model, num_worlds, self.substeps, num_threads=num_threads)
+        self.active_N: Tensor | None = None
+        """The worlds that `step` moves; all if None."""
         self._qpos_NQ = self.engine.data["qpos"]
         self._qvel_NV = self.engine.data["qvel"]
         self._ctrl_NA = self.engine.data["ctrl"]
         self._qpos0_Q = torch.tensor(model.qpos0)
         self._branches = torch.arange(2)
         self._renderer: mujoco.Renderer | None = None
+
+    def _load_model(self) -> mujoco.MjModel:
+        return load_model(self.model_file)
 
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
         """Noise as in Gymnasium's v5: qpos0 + U(−0.1, 0.1), velocity 0.1·N(0, 1)."""
@@ -57,7 +63,7 @@ class MujocoFamily(Family):
 
     def _simulate(self, action_NA: Tensor) -> None:
         self._ctrl_NA.copy_(action_NA)
-        self.engine.step()
+        self.engine.step(self.active_N)
 
     def state_dict(self) -> dict[str, Tensor]:
         own = {"task": self.task_ND.clone(), "diverged": self._diverged_N.clone()}
@@ -75,9 +81,14 @@ class MujocoFamily(Family):
         if self._renderer is None:
             model = self.engine.world_model(world)
             self._renderer = mujoco.Renderer(model, RENDER_HEIGHT, RENDER_WIDTH)
-        self._renderer.update_scene(self.engine.mjdata(world), camera="track")
+        data = self.engine.mjdata(world)
+        self._place_markers(data, world)
+        self._renderer.update_scene(data, camera=self.camera)
         picture: np.ndarray = self._renderer.render()
         return picture
+
+    def _place_markers(self, data: mujoco.MjData, world: int) -> None:
+        """Move what is drawn but is no part of the physics (a target) to where it is."""
 
     def close(self) -> None:
         if self._renderer is not None:

@@ -69,6 +69,23 @@ class TaskSpace(ABC):
     def dim(self) -> int:
         return len(self.parameters)
 
+    @property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        """The smallest and the largest value of each parameter in any split."""
+        return tuple((p.low, p.high) for p in self.parameters)
+
+    def check_range(self, task_ND: Tensor) -> None:
+        """Raise `ValueError` where a parameter is outside the range of all splits; NaN is not."""
+        low_D, high_D = torch.tensor(self.ranges, dtype=torch.float64).unbind(1)
+        outside = ((task_ND < low_D) | (task_ND > high_D)).nonzero().tolist()
+        if outside:
+            world, index = outside[0]
+            p, value = self.parameters[index], float(task_ND[world, index])
+            raise ValueError(
+                f"task has {p.name} = {value:g} ({p.unit}), which is outside the range of its "
+                f"splits, {low_D[index]:g} to {high_D[index]:g}."
+            )
+
     def check_split(self, split: str) -> None:
         """Raise `ValueError` unless this space has `split`."""
         if split not in self.splits:
@@ -102,8 +119,8 @@ class BoxTasks(TaskSpace):
     to `test` and 80 to `train`: a test task can never be met in training. `ood` is another box.
     """
 
-    def __init__(self, *parameters: Parameter, ood: tuple[tuple[float, float], ...]) -> None:
-        """`ood` gives one `(low, high)` per parameter."""
+    def __init__(self, *parameters: Parameter, ood: tuple[tuple[float, float], ...] = ()) -> None:
+        """`ood` gives one `(low, high)` per parameter; a space without it has no such split."""
         self.parameters = parameters
         self.ood_bounds = ood
         order = rng.permutation(rng.root_key(SPLIT_SEED, rng.Stream.SPLIT), NUM_CELLS)
@@ -118,7 +135,11 @@ class BoxTasks(TaskSpace):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("train", "test", "ood")
+        return ("train", "test", "ood") if self.ood_bounds else ("train", "test")
+
+    @property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        return _hull(super().ranges, self.ood_bounds or super().ranges)
 
     def _draw(self, split: str, u_ND: Tensor) -> Tensor:
         if split != "ood":
@@ -240,6 +261,10 @@ class PriorTasks(TaskSpace):
     def splits(self) -> tuple[str, ...]:
         return tuple(self._bounds)
 
+    @property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        return _hull(super().ranges, self._bounds["ood"])
+
     def sample(self, split: str, key_N: Tensor) -> Tensor:
         self.check_split(split)
         return super().sample(split, rng.fold_in(key_N, self.splits.index(split)))
@@ -262,6 +287,13 @@ class PriorTasks(TaskSpace):
     def _range(self, split: str, device: torch.device) -> tuple[Tensor, Tensor]:
         bounds = torch.tensor(self._bounds[split], dtype=torch.float64, device=device)
         return bounds[:, 0], bounds[:, 1]
+
+
+def _hull(
+    first: tuple[tuple[float, float], ...], second: tuple[tuple[float, float], ...]
+) -> tuple[tuple[float, float], ...]:
+    """The ranges that hold both boxes."""
+    return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(first, second, strict=True))
 
 
 class SeedTasks(TaskSpace):

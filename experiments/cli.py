@@ -20,12 +20,20 @@ from quickstudy.experiments.console import make_console
 
 @dataclass(frozen=True)
 class List:
-    """Show the task families and the agents."""
+    """Show the task families and the agents, or all that is known of one family."""
+
+    family: str | None = None
+    """One family: its manual, splits with digests, anchors with intervals, references, sources, and
+    how many bits it asks for."""
 
     def __call__(self) -> None:
+        from quickstudy.experiments.family_card import family_card
         from quickstudy.experiments.listing import agents_table, families_table
 
         console = make_console()
+        if self.family is not None:
+            console.print(family_card(self.family))
+            return
         console.print(families_table())
         console.print(agents_table())
 
@@ -251,8 +259,8 @@ class Bench:
     """Measure speed and memory against bars: C loop, Gymnasium, sb3-contrib, nn.LSTM (minutes)."""
 
     suite: tyro.conf.Positional[str] = "core"
-    """core (physics, environments, training), models (every memory by itself) or families (those
-    without physics)."""
+    """core (physics, environments, training), envs (every MuJoCo family against its physics),
+    models (every memory by itself) or families (those without physics)."""
     json: Path | None = None
     """Write versions, machine load and every repetition's figures to this file."""
     device: str = "auto"

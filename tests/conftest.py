@@ -2,5 +2,38 @@
 
 import os
 
+import pytest
+
 # Before anything imports torch: see quickstudy/experiments/__init__.py.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+EVERYDAY_METAWORLD = "MetaWorldML1Reach"
+"""Meta-World's families differ in tasks alone; the tests of the others are slow ones."""
+
+EVERYDAY_DMC = {"DMCFingerTurnHard", "DMCPointMassHard", "ProjectedDMC"}
+"""Those of the control suite with something of their own; the contracts of the others are slow."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = {v for v in values if isinstance(v, str) and v.startswith("MetaWorld")}
+        if names - {EVERYDAY_METAWORLD}:
+            item.add_marker(pytest.mark.slow)
+        names = {v for v in values if isinstance(v, str) and v.startswith(("DMC", "ProjectedDMC"))}
+        if names - EVERYDAY_DMC and item.path.parent.name == "contracts":
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A test that needs a missing extra is skipped; the reason names the line that installs it."""
+    try:
+        return (yield)
+    except ValueError as error:
+        from quickstudy.envs.errors import MissingExtraError
+
+        if isinstance(error, MissingExtraError):
+            pytest.skip(str(error))
+        raise

@@ -30,7 +30,9 @@ SEEDED_NUMPY = {
     "PCG64DXSM",
     "Philox",
     "SFC64",
+    "RandomState",
 }
+UNSEEDED_WITHOUT_ARGUMENTS = {"numpy.random.default_rng", "numpy.random.RandomState"}
 GLOBAL_SEEDS = re.compile(
     r"torch(\.\w+)?\.(manual_seed(_all)?|seed(_all)?|initial_seed|set_rng_state)"
 )
@@ -136,8 +138,8 @@ def unseeded_draws(tree, layer):
     for line, name, call in calls(tree):
         if DRAWS.fullmatch(name) and keyword(call, "generator") is None:
             yield line, f"{name} without generator="
-        if name == "numpy.random.default_rng" and not call.args:
-            yield line, "default_rng() without a seed"
+        if name in UNSEEDED_WITHOUT_ARGUMENTS and not call.args:
+            yield line, f"{name.rpartition('.')[2]}() without a seed"
         if name.endswith((".sample", ".rsample")) and not call.args and not call.keywords:
             yield line, f"{name}() draws from no key"
 
@@ -219,6 +221,7 @@ PLANTED = [
     (global_generators, "envs", "from numpy.random import rand\nrand(3)"),
     (global_generators, "envs", "from numpy import random\nrandom.rand(3)"),
     (unseeded_draws, "envs", "import numpy as np\nnp.random.default_rng()"),
+    (unseeded_draws, "envs", "from numpy.random import RandomState\nRandomState()"),
     (global_generators, "envs", "import torch\ntorch.manual_seed(0)"),
     (global_generators, "envs", "import torch\ntorch.cuda.manual_seed_all(0)"),
     (global_generators, "envs", "import torch\ntorch.random.manual_seed(0)"),
@@ -255,6 +258,8 @@ ALLOWED = [
     (global_generators, "envs", "import numpy as np\nx: np.random.Generator"),
     (global_generators, "envs", "import numpy as np\nnp.random.default_rng(3).normal()"),
     (unseeded_draws, "envs", "import numpy as np\nnp.random.default_rng(3).normal()"),
+    (global_generators, "envs", "from numpy.random import RandomState\nRandomState(3).uniform()"),
+    (unseeded_draws, "envs", "from numpy.random import RandomState\nRandomState(3).uniform()"),
     (global_generators, "envs", "import torch\ntorch.Generator().manual_seed(3)"),
     (unseeded_draws, "envs", "import torch\ntorch.randn(3, generator=g)"),
     (unseeded_draws, "envs", "weight.uniform_(-1, 1, generator=g)"),

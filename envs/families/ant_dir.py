@@ -1,20 +1,19 @@
 """AntDir: walk along +x or −x."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from quickstudy.envs.family import Outcome, unbounded_box, unit_box
-from quickstudy.envs.mujoco_family import MujocoFamily
-from quickstudy.envs.tasks import ListedTasks, Parameter
+from quickstudy.envs.families.ant import Ant
+from quickstudy.envs.tasks import ListedTasks, Parameter, TaskSpace
 
 CONTROL_COST = 0.5
 ALIVE_REWARD = 1.0
-HEALTHY_HEIGHT = (0.2, 1.0)
 
 
-class AntDir(MujocoFamily):
+class AntDir(Ant):
     """A four-legged ant that must find out which of two opposite ways to walk.
 
     ## Task
@@ -73,31 +72,17 @@ class AntDir(MujocoFamily):
     1.0 m from 0.2 m (ProMP: from 0).
     """
 
-    model_file = "ant.xml"
-    substeps = 5
-    observation_space = unbounded_box(27)
-    action_space = unit_box(8)
-    render_fps = 20
-    task_space = ListedTasks(
+    task_space: ClassVar[TaskSpace] = ListedTasks(
         Parameter("heading", -math.pi, math.pi, "rad"),
         (0.0, math.pi),
         ood=(math.pi / 2, -math.pi / 2),
     )
 
-    def _observe(self) -> Tensor:
-        return torch.cat([self._qpos_NQ[:, 2:], self._qvel_NV], dim=1)
-
-    def _advance(self, action: Tensor) -> Outcome:
-        xy_before_N2 = self._qpos_NQ[:, :2].clone()
-        self._simulate(action)
-        velocity_N2 = (self._qpos_NQ[:, :2] - xy_before_N2) / self.engine.dt
+    def _terms(self, velocity_N2: Tensor, effort_N: Tensor) -> dict[str, Tensor]:
         heading_N = self.task_ND[:, 0]
         run_N = velocity_N2[:, 0] * heading_N.cos() + velocity_N2[:, 1] * heading_N.sin()
-        height_N = self._qpos_NQ[:, 2]
-        low, high = HEALTHY_HEIGHT
-        terms = {
+        return {
             "run": run_N,
             "alive": torch.full_like(run_N, ALIVE_REWARD),
-            "control": -CONTROL_COST * action.square().sum(dim=1).to(torch.float64),
+            "control": -CONTROL_COST * effort_N,
         }
-        return Outcome(terms, (height_N < low) | (height_N > high), self.engine.diverged)

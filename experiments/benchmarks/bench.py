@@ -22,6 +22,14 @@ from rich.table import Table
 from quickstudy.agents.models import MODELS
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.registry import DEVICES
+from quickstudy.experiments.benchmarks.envs import (
+    body_benchmark,
+    body_families,
+    environment_benchmark,
+    mujoco_families,
+    task_benchmark,
+    task_families,
+)
 from quickstudy.experiments.benchmarks.families import EXACT_FAMILIES, family_benchmark
 from quickstudy.experiments.benchmarks.gymnasium_baselines import (
     single_benchmark,
@@ -56,8 +64,8 @@ class BenchConfig:
     """What to measure, and where to write it."""
 
     suite: str = "core"
-    """What to measure: core (physics, environments, training), models (every memory) or families
-    (those without physics)."""
+    """What to measure: core (physics, environments, training), envs (every MuJoCo family), models
+    (every memory) or families (those without physics)."""
     json: Path | None = None
     """File to write versions, load, and every repetition's figures to."""
     device: str = "cpu"
@@ -85,6 +93,19 @@ def core_benchmarks() -> list[Benchmark]:
     ]
 
 
+def env_benchmarks() -> list[Benchmark]:
+    """Every MuJoCo family: its step against its physics, its bodies' cost, its tasks' time."""
+    with_bodies = body_families()
+    return [
+        *(environment_benchmark(name, 256, at_least=0.85) for name in mujoco_families()),
+        *(body_benchmark(name, 256, at_most=1.07) for name in with_bodies),
+        *(
+            task_benchmark(name, 1024, at_most=50.0 if name in with_bodies else 5.0)
+            for name in task_families()
+        ),
+    ]
+
+
 def model_benchmarks() -> list[Benchmark]:
     """Every memory by itself."""
     return [model_benchmark(name) for name in MODELS]
@@ -97,6 +118,7 @@ def family_benchmarks() -> list[Benchmark]:
 
 SUITES: dict[str, Callable[[], list[Benchmark]]] = {
     "core": core_benchmarks,
+    "envs": env_benchmarks,
     "models": model_benchmarks,
     "families": family_benchmarks,
 }

@@ -1,6 +1,8 @@
 """Makes one JSON record of a finished run: what it was, what it reached, and its curve.
 
-python -m quickstudy.experiments.benchmarks.record RUN RECORD.json
+python -m quickstudy.experiments.benchmarks.record RUN RECORD.json [EVALUATION.json]
+
+EVALUATION.json (from `quickstudy eval RUN --json`) stands in for the run's own final evaluation.
 """
 
 import json
@@ -11,10 +13,13 @@ from typing import Any
 from quickstudy.experiments.run_folder import RunFolder
 
 CURVE_POINTS = 100
+MOST_TASKS = 1000
+"""Of more tasks, only what is said about them is kept."""
+PER_TASK = ("tasks", "returns", "returns_by_seed", "returns_memory_wiped_by_seed")
 
 
-def record(run_dir: Path) -> dict[str, Any]:
-    """Configuration, versions, final evaluation and a curve of about 100 points.
+def record(run_dir: Path, evaluation: Path | None = None) -> dict[str, Any]:
+    """Configuration, versions, an evaluation (the final one if None) and about 100 curve points.
 
     Raises:
         ValueError: if the folder holds no run.
@@ -32,9 +37,16 @@ def record(run_dir: Path) -> dict[str, Any]:
         "config": run.config(),
         "environment": environment,
         "training_seconds": round(seconds, 1),
-        "evaluation": json.loads((run_dir / "evaluation.json").read_text()),
+        "evaluation": _evaluation(evaluation or run_dir / "evaluation.json"),
         "curve": [_adaptation(row) for row in _thinned(rows)],
     }
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    if len(found["tasks"]) > MOST_TASKS:
+        found = {name: value for name, value in found.items() if name not in PER_TASK}
+    return found
 
 
 def _thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -49,5 +61,5 @@ def _adaptation(row: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    target.write_text(json.dumps(record(source)) + "\n")
+    source, target, *evaluations = map(Path, sys.argv[1:])
+    target.write_text(json.dumps(record(source, *evaluations)) + "\n")

@@ -27,10 +27,10 @@ class Result:
 
     case: str
     value: float | None
-    """What the bar is on: the median ratio to the reference, GiB, or millions of steps per second;
-    None if it could not run."""
+    """What the bar is on: the median ratio to the reference, GiB, millions of steps per second, or
+    milliseconds; None if it could not run."""
     bar: Bar | None = None
-    unit: Literal["×", "GiB", "M/s"] = "×"
+    unit: Literal["×", "GiB", "M/s", "ms"] = "×"
     measured: Measurement | None = None
     reference: Measurement | None = None
     notes: tuple[str, ...] = ()

@@ -149,11 +149,12 @@ def test_forward_recomputes_derived_fields_where_masked(file):
     engine = make_engine(file)
     engine.forward(torch.ones(3, dtype=torch.bool))
     xpos = engine.data["xpos"].clone()
-    engine.data["qpos"][:, 0] += 1.0  # one metre along x, for both robots
+    engine.data["qpos"][:, 0] += 1.0  # a metre or a radian
     engine.forward(torch.tensor([False, True, False]))
     moved = engine.data["xpos"] - xpos
     assert float(moved[[0, 2]].abs().max()) == 0.0
-    assert moved[1, 1:, 0].tolist() == pytest.approx([1.0] * (engine.mjmodel.nbody - 1))
+    assert float(moved[1].abs().max()) > 0.05
+    np.testing.assert_array_equal(engine.data["xpos"][1].numpy(), engine.mjdata(1).xpos)
 
 
 @pytest.mark.parametrize("field", ["qpos", "qvel"])

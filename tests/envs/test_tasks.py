@@ -21,6 +21,7 @@ DIGESTS = Path(__file__).with_name("split_digests.json")
 PLANE = BoxTasks(
     Parameter("x", -2.0, 3.0, "m"), Parameter("y", 10.0, 11.0, "m"), ood=((3.0, 4.0), (0.0, 1.0))
 )
+CIRCLE = BoxTasks(Parameter("angle", 0.0, 6.0, "rad"))
 SIGN = ListedTasks(Parameter("direction", -1.0, 1.0, "sign"), (-1.0, 1.0))
 HEADING = ListedTasks(Parameter("heading", 0.0, 3.0, "rad"), (0.0, 1.0, 2.0), ood=(3.0,))
 CELLS = ListedTasks(
@@ -28,7 +29,7 @@ CELLS = ListedTasks(
     ((0.0, 0.0), (0.0, 1.0)),
     test=((1.0, 0.0),),
 )
-SPACES = {"plane": PLANE, "sign": SIGN, "heading": HEADING, "cells": CELLS} | {
+SPACES = {"plane": PLANE, "circle": CIRCLE, "sign": SIGN, "heading": HEADING, "cells": CELLS} | {
     name: family_class(name).task_space for name in FAMILIES
 }
 
@@ -77,6 +78,15 @@ def test_a_split_contains_what_it_draws_and_lists(space):
         assert bool(space.contains(split, space.listing(split, 500, seed=3)).all())
 
 
+def test_the_tasks_of_every_split_are_within_the_ranges_users_are_held_to(space):
+    for split in space.splits:
+        space.check_range(draw(space, split))
+    low, high = torch.tensor(space.ranges, dtype=torch.float64).T
+    for beyond in (low - 1.0, high + 1.0):
+        with pytest.raises(ValueError, match=f"task has {space.parameters[0].name} = "):
+            space.check_range(beyond.unsqueeze(0))
+
+
 def test_draws_repeat_for_their_keys_and_listings_for_their_seed(space):
     for split in space.splits:
         assert torch.equal(draw(space, split), draw(space, split))
@@ -110,6 +120,13 @@ def test_a_digest_changes_with_any_bound(high, ood):
     original = BoxTasks(Parameter("v", 0.0, 3.0, "m/s"), ood=((3.0, 4.0),))
     changed = BoxTasks(Parameter("v", 0.0, high, "m/s"), ood=(ood,))
     assert original.digest("test") != changed.digest("test")
+
+
+def test_a_box_without_ood_bounds_has_no_such_split():
+    assert CIRCLE.splits == ("train", "test")
+    assert CIRCLE.ranges == ((0.0, 6.0),)
+    with pytest.raises(ValueError, match=r"Unknown split 'ood'.*Options: train, test"):
+        CIRCLE.check_split("ood")
 
 
 def boxes():

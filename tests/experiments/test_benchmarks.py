@@ -6,10 +6,10 @@ import subprocess
 import mujoco
 import numpy as np
 import pytest
+from gymnasium import spaces
 from rich.console import Console
 
 from quickstudy.envs.batch_engine import load_model
-from quickstudy.envs.mujoco_family import MujocoFamily
 from quickstudy.envs.registry import FAMILIES, family_class
 from quickstudy.envs.trials import TrialEnv
 from quickstudy.experiments.benchmarks import bench as bench_module
@@ -276,10 +276,10 @@ def test_family_steps_are_counted_in_all_worlds():
     assert (result.unit, result.met) == ("M/s", True)
 
 
-def test_every_family_without_physics_is_measured():
-    physical = {name for name in FAMILIES if issubclass(family_class(name), MujocoFamily)}
-    others = {name for name in FAMILIES if not name.startswith("Probe")} - physical
-    assert others - {"PointGoal", "SparsePointGoal"} == set(families.EXACT_FAMILIES)
+def test_every_family_of_discrete_actions_is_measured():
+    discrete = {n for n in FAMILIES if isinstance(family_class(n).action_space, spaces.Discrete)}
+    probes = {name for name in FAMILIES if name.startswith("Probe")}
+    assert discrete - probes == set(families.EXACT_FAMILIES)
 
 
 def test_bad_input_is_refused_before_measuring(monkeypatch, tmp_path):

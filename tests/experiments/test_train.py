@@ -205,6 +205,16 @@ def test_without_opengl_the_rest_goes_on(tmp_path):
     assert not (run / "adaptation.mp4").exists()
 
 
+def test_a_record_keeps_the_returns_of_few_tasks_and_the_summary_of_many(finished, tmp_path):
+    evaluation = json.loads((finished / "evaluation.json").read_text())
+    assert record(finished)["evaluation"] == evaluation
+    many = tmp_path / "many.json"
+    many.write_text(json.dumps(evaluation | {"tasks": [[0.0]] * 1001}))
+    kept = record(finished, many)["evaluation"]
+    assert kept["interval"] == evaluation["interval"]
+    assert not {"tasks", "returns", "returns_by_seed"} & set(kept)
+
+
 def test_a_finished_run_makes_one_record(finished):
     made = record(finished)
     assert made["config"]["family"] == "SparsePointGoal"

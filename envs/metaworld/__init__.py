@@ -1,0 +1,1 @@
+"""Meta-World's environments, many worlds at a time (extra `metaworld`)."""
