@@ -1,18 +1,19 @@
 """Measuring a family's anchors: zero, random, best non-adaptive, task oracle.
 
-The non-adaptive anchor is the best of zero, random and the oracle told one and the same task
-everywhere (the belief chosen on `train` tasks, the score taken on `test` tasks).
+The non-adaptive anchor is the best of what acts without memory and without knowing the task: zero,
+random, a `markov` agent trained on the family, and the oracle told one and the same task everywhere
+(the best is chosen on `train` tasks, its score taken on `test` tasks).
 """
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from quickstudy.agents.registry import agent_config
+from quickstudy.agents.agent import Agent
 from quickstudy.envs.anchors import Anchor, Anchors
 from quickstudy.envs.play import Policy
 from quickstudy.envs.registry import family_class, family_entry
@@ -73,6 +74,7 @@ def measure_anchors(
     *,
     episode_length: int | None = None,
     oracle_run: Path | None = None,
+    markov_run: Path | None = None,
     num_tasks: int = 1000,
     seed: int = 0,
 ) -> Anchors:
@@ -82,7 +84,9 @@ def measure_anchors(
         family: a registered name.
         episode_length: steps; the family's default if None.
         oracle_run: a run of `--agent oracle` on the family; families with a scripted expert need
-            none, others have neither oracle nor non-adaptive anchor without it.
+            none, others have no oracle anchor without it.
+        markov_run: a run of `--agent markov` on the family, a candidate for the non-adaptive
+            anchor; without it and without an oracle there is no such anchor.
         num_tasks: test tasks, one episode each.
         seed: of tasks, noise and random actions.
 
@@ -93,14 +97,15 @@ def measure_anchors(
     test = Trial(family, length, "test", num_tasks, seed, reveal_task=False)
     zero, random = ZeroPolicy(), RandomPolicy(seed)
     oracle = _trained_oracle(family, oracle_run) if oracle_run else _scripted_oracle(family)
+    markov = _trained(family, markov_run, "markov") if markov_run else None
     versions = {name: str(package_versions()[name]) for name in PHYSICS_PACKAGES}
     return Anchors(
         family,
         length,
         test.anchor(zero, "zero action"),
         test.anchor(random, "uniformly random actions"),
-        _non_adaptive(test, oracle) if oracle else None,
-        _revealed(test).anchor(oracle.make(None), oracle.name) if oracle else None,
+        _non_adaptive(test, oracle, markov) if oracle or markov else None,
+        replace(test, reveal_task=True).anchor(oracle.make(None), oracle.name) if oracle else None,
         test.split,
         num_tasks,
         seed,
@@ -123,29 +128,49 @@ def _scripted_oracle(family: str) -> _Oracle | None:
 
 
 def _trained_oracle(family: str, run_dir: Path) -> _Oracle:
-    state, _ = Checkpoints(RunFolder(run_dir).checkpoints).load_latest()
-    agent, config = load_agent(state)
-    if config.family != family or not agent_config(config.agent).sees_task:
-        raise ValueError(
-            f"{run_dir} is a run of {config.agent} on {config.family}; the oracle of {family} "
-            f"needs one of: quickstudy train {family} --agent oracle."
-        )
-    name = f"trained oracle (PPO, {config.frames} frames, seed {config.seed})"
+    agent, name = _trained(family, run_dir, "oracle")
     return _Oracle(name, lambda belief: AgentPolicy(agent, belief_D=belief))
 
 
-def _non_adaptive(test: Trial, oracle: _Oracle) -> Anchor:
-    train = Trial(test.family, test.episode_length, "train", BELIEF_TASKS, test.seed, True)
-    candidates: dict[str, Policy] = {
-        "zero action": ZeroPolicy(),
-        "uniformly random actions": RandomPolicy(test.seed),
+def _trained(family: str, run_dir: Path, name: str) -> tuple[Agent, str]:
+    """The agent of a run, which must be `name`'s on the family, and what to call it."""
+    state, _ = Checkpoints(RunFolder(run_dir).checkpoints).load_latest()
+    agent, config = load_agent(state)
+    if config.family != family or config.agent != name:
+        raise ValueError(
+            f"{run_dir} is a run of {config.agent} on {config.family}; this anchor of {family} "
+            f"needs one of: quickstudy train {family} --agent {name}."
+        )
+    return agent, f"trained {name} (PPO, {config.frames} frames, seed {config.seed})"
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    policy: Policy
+    reveal_task: bool
+    """True where the policy expects a task in its observation (which it is told, not the truth)."""
+
+
+def _non_adaptive(test: Trial, oracle: _Oracle | None, markov: tuple[Agent, str] | None) -> Anchor:
+    candidates = {
+        "zero action": _Candidate(ZeroPolicy(), False),
+        "uniformly random actions": _Candidate(RandomPolicy(test.seed), False),
     }
-    for belief_D in _beliefs(test.family):
-        told = ", ".join(f"{value:.3g}" for value in belief_D.tolist())
-        candidates[f"{oracle.name} told {told} everywhere"] = oracle.make(belief_D)
-    scores = {name: float(train.returns(policy).mean()) for name, policy in candidates.items()}
-    best = max(scores, key=scores.__getitem__)
-    return _revealed(test).anchor(candidates[best], best)
+    if markov is not None:
+        candidates[markov[1]] = _Candidate(AgentPolicy(markov[0]), False)
+    if oracle is not None:
+        for belief_D in _beliefs(test.family):
+            told = ", ".join(f"{value:.3g}" for value in belief_D.tolist())
+            policy = oracle.make(belief_D)
+            candidates[f"{oracle.name} told {told} everywhere"] = _Candidate(policy, True)
+    train = replace(test, split="train", num_tasks=BELIEF_TASKS)
+    scores = {
+        name: float(replace(train, reveal_task=c.reveal_task).returns(c.policy).mean())
+        for name, c in candidates.items()
+    }
+    name = max(scores, key=scores.__getitem__)
+    best = candidates[name]
+    return replace(test, reveal_task=best.reveal_task).anchor(best.policy, name)
 
 
 def _beliefs(family: str) -> Tensor:
@@ -156,9 +181,3 @@ def _beliefs(family: str) -> Tensor:
         torch.cat([middle_D.unsqueeze(0), space.listing("train", NUM_BELIEFS, seed=1)]), dim=0
     )
     return beliefs
-
-
-def _revealed(test: Trial) -> Trial:
-    return Trial(
-        test.family, test.episode_length, test.split, test.num_tasks, test.seed, reveal_task=True
-    )

@@ -195,6 +195,8 @@ class MeasureAnchors:
     """The task family."""
     oracle: Path | None = None
     """A run of `quickstudy train FAMILY --agent oracle`; not needed where an expert is scripted."""
+    markov: Path | None = None
+    """A run of `quickstudy train FAMILY --agent markov`: a candidate for the non-adaptive one."""
     episode_length: int | None = None
     """Steps per episode; None: the family's default."""
     tasks: int = 1000
@@ -212,6 +214,7 @@ class MeasureAnchors:
             self.family,
             episode_length=self.episode_length,
             oracle_run=self.oracle,
+            markov_run=self.markov,
             num_tasks=self.tasks,
             seed=self.seed,
         )

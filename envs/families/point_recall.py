@@ -100,8 +100,9 @@ class PointRecall(MujocoFamily):
     def _advance(self, action: Tensor) -> Outcome:
         self._simulate(action * self._loose().unsqueeze(1))
         self._step_N = self._step_N + 1
-        away_NT = torch.cdist(self._qpos_NQ, self._targets_T2)
-        entered_NT = away_NT <= TARGET_RADIUS
+        # Not `torch.cdist`, which alone takes a tenth of a step's time.
+        away_NT2 = self._qpos_NQ.unsqueeze(1) - self._targets_T2
+        entered_NT = away_NT2.square().sum(dim=2) <= TARGET_RADIUS**2
         right_N = entered_NT.gather(1, self.task_ND.long())[:, 0]
         terms = {"answer": right_N.to(torch.float64)}
         return Outcome(terms, entered_NT.any(dim=1), self.engine.diverged)

@@ -169,6 +169,21 @@ def test_anchors_of_a_scripted_family_are_ordered(monkeypatch, capsys):
     assert means[3] == max(means) > 5 * means[2]
 
 
+def test_a_trained_markov_agent_stands_for_the_non_adaptive(monkeypatch, capsys, tmp_path):
+    run_dir = tmp_path / "markov"
+    flags = "--agent markov --frames 6000 --worlds 64 --run-dir".split()
+    run(monkeypatch, "train", "ProbeReach", *flags, str(run_dir))
+    capsys.readouterr()
+    run(monkeypatch, *"anchors ProbeReach --tasks 50 --markov".split(), str(run_dir))
+    shown = capsys.readouterr().out
+    assert "oracle" not in shown, "ProbeReach has no scripted expert, and none was given"
+    (line,) = [line for line in shown.splitlines() if "non-adaptive:" in line]
+    assert "trained markov (PPO, 6" in line
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "anchors", "ProbeReach", "--oracle", str(run_dir))
+    assert "train ProbeReach --agent oracle" in capsys.readouterr().err
+
+
 def test_doctor_names_the_package_that_gives_opengl(monkeypatch, capsys):
     monkeypatch.setenv("MUJOCO_GL", "disabled")
     run(monkeypatch, "doctor")
