@@ -6,10 +6,11 @@ random, a `markov` agent trained on the family, and the oracle told one and the 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +34,8 @@ NUM_BELIEFS = 16
 """Fixed beliefs tried for the non-adaptive anchor."""
 BELIEF_TASKS = 256
 """Train tasks on which they are compared."""
+WEAK = 0.05
+"""A policy that was still rising by more than this share of its climb is called weak."""
 PHYSICS_PACKAGES = ("quickstudy", "mujoco", "torch")
 
 MakeOracle = Callable[[Tensor | None], Policy]
@@ -141,7 +144,22 @@ def _trained(family: str, run_dir: Path, name: str) -> tuple[Agent, str]:
             f"{run_dir} is a run of {config.agent} on {config.family}; this anchor of {family} "
             f"needs one of: quickstudy train {family} --agent {name}."
         )
-    return agent, f"trained {name} (PPO, {config.frames} frames, seed {config.seed})"
+    rows = RunFolder(run_dir).metrics.rows()
+    late = late_rise([row["adapt/return_ep1"] for row in rows if "adapt/return_ep1" in row])
+    weak = f"; weak: {late:.0%} of its climb in its last fifth" if late > WEAK else ""
+    return agent, f"trained {name} (PPO, {config.frames} frames, seed {config.seed}{weak})"
+
+
+def late_rise(returns: Sequence[float]) -> float:
+    """How much of a training curve's climb came in its last fifth.
+
+    Of the means of fifths: (last − last but one) / (last − first); 0 for a curve that ends no
+    higher than it began, or is shorter than five points.
+    """
+    if len(returns) < 5:
+        return 0.0
+    first, *_, before, last = (float(part.mean()) for part in np.array_split(returns, 5))
+    return (last - before) / (last - first) if last > first else 0.0
 
 
 @dataclass(frozen=True)
