@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from quickstudy.experiments.compare import Arena, Row
 
@@ -27,10 +28,10 @@ def plot_by_length(rows: Sequence[Row], path: Path) -> None:
     for axes, family in zip(
         figure.subplots(1, len(families), squeeze=False)[0], families, strict=True
     ):
-        for agent in dict.fromkeys(row.agent for row in rows):
+        for number, agent in enumerate(dict.fromkeys(row.agent for row in rows)):
             points = _points(rows, family, agent)
             lengths, means, lows, highs = zip(*points, strict=True)
-            (line,) = axes.plot(lengths, means, marker="o", label=agent)
+            (line,) = axes.plot(lengths, means, label=agent, **_style(number))
             axes.fill_between(lengths, lows, highs, alpha=0.15, color=line.get_color())
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted({Arena.parse(row.arena).episode_length for row in rows}))
@@ -39,6 +40,15 @@ def plot_by_length(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=150)
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Later lines are dashed, and their marks smaller: equal results stay visible below them."""
+    return {
+        "marker": "os^Dv"[number % 5],
+        "markersize": max(4.0, 11.0 - 3.0 * number),
+        "linestyle": ("-", "--", ":", "-.")[number % 4],
+    }
 
 
 def _points(rows: Sequence[Row], family: str, agent: str) -> list[tuple[int, float, float, float]]:
