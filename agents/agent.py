@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional
 
 from quickstudy.agents.distributions import Categorical, DiagonalGaussian, Distribution
 from quickstudy.agents.heads import HEADS, Head, HyperHead
@@ -24,6 +23,7 @@ from quickstudy.agents.models import ModelConfig
 from quickstudy.agents.normalization import RunningMoments
 from quickstudy.agents.sequence_model import State
 from quickstudy.envs import rng
+from quickstudy.envs.devices import Device
 from quickstudy.envs.errors import unknown
 
 
@@ -84,6 +84,7 @@ class Agent(nn.Module):
     """Acts step by step (`step`) and is trained on whole sequences (`scan`)."""
 
     log_std_A: Tensor
+    _actions_A: Tensor
 
     def __init__(
         self,
@@ -123,9 +124,16 @@ class Agent(nn.Module):
         sizes = (self.memory.output_size, shown_size, config.head_size)
         self.policy_head = _policy_head(config)(*sizes, self.action_size, generator, gain=0.01)
         self.value_head = Head(*sizes, 1, generator, gain=1.0)
+        # Of a discrete action, for one-hot features: `one_hot` itself looks at its input.
+        self.register_buffer("_actions_A", torch.arange(self.action_size), persistent=False)
         if self.continuous:
             initial = torch.full((self.action_size,), math.log(config.initial_std))
             self.log_std_A = nn.Parameter(initial)
+
+    def place(self, device: Device) -> "Agent":
+        """Move to a device, where steps look at no tensor unless that costs nothing there."""
+        self.memory.peeks = device.peeks
+        return self.to(device.torch_device)
 
     @property
     def noise_size(self) -> int:
@@ -186,7 +194,7 @@ class Agent(nn.Module):
     def _action_features(self, action: Tensor) -> Tensor:
         if self.continuous:
             return action
-        return functional.one_hot(action, self.action_size).to(torch.float32)
+        return (action.unsqueeze(-1) == self._actions_A).to(torch.float32)
 
 
 def _policy_head(config: AgentConfig) -> type[Head | HyperHead]:

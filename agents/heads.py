@@ -105,7 +105,8 @@ def _apply(layer_NP: Tensor, x_NI: Tensor) -> Tensor:
     outputs = layer_NP.shape[1] // (x_NI.shape[1] + 1)
     weight, bias_NJ = layer_NP.tensor_split([layer_NP.shape[1] - outputs], dim=1)
     weight_NJI = weight.view(len(x_NI), outputs, -1)
-    return torch.baddbmm(bias_NJ.unsqueeze(2), weight_NJI, x_NI.unsqueeze(2)).squeeze(2)
+    y_NJ1 = torch.baddbmm(bias_NJ.unsqueeze(2), weight_NJI, x_NI.unsqueeze(2))
+    return y_NJ1.squeeze(2).to(x_NI.dtype)
 
 
 HEADS: dict[str, type[Head | HyperHead]] = {"plain": Head, "hypernetwork": HyperHead}

@@ -6,7 +6,7 @@ Shape legend: T time, B worlds, F token features.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ from quickstudy.agents.normalization import RewardScaler
 from quickstudy.agents.objectives.objective import Batch, Loss, Objective
 from quickstudy.agents.rollout import Rollout
 from quickstudy.envs import rng
+from quickstudy.envs.errors import unknown
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class LearnerConfig:
     stop_divergence: float = 0.03
     """Mean KL divergence (nats) from the acting policy after which no further epoch is begun, and
     above which the step size is divided by 1.5; below a quarter of it, it is multiplied by 1.5."""
+    precision: Precision = "float32"
+    """What matrix products of an update are made in; bfloat16 is faster on a GPU. Gates and states
+    of recurrences, norms, distributions, losses and gradients are float32 either way, and so is
+    acting."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
 
 
 STEP_SIZE_FACTOR = 1.5
@@ -60,8 +72,9 @@ class Learner:
         self.objective = objective
         self.config = config
         self.optimizer = torch.optim.Adam(_parameter_groups(agent, config), eps=1e-5)
-        self.reward_scaler = RewardScaler(num_worlds, discount)
-        self._order_key = rng.root_key(seed, rng.Stream.MINIBATCH)
+        device = agent.moments.mean_F.device
+        self.reward_scaler = RewardScaler(num_worlds, discount).to(device)
+        self._order_key = rng.root_key(seed, rng.Stream.MINIBATCH, device)
         self._num_updates = 0
 
     def update(self, rollout: Rollout) -> dict[str, float]:
@@ -134,13 +147,22 @@ class Learner:
         )
         first_state = tuple(rows[worlds] for rows in rollout.first_state)
         reset_TB = self.agent.resets(rollout)[:, worlds]
-        output = self.agent.scan(token_TBF[:, worlds], reset_TB, first_state)
+        with self._products(token_TBF.device):
+            output = self.agent.scan(token_TBF[:, worlds], reset_TB, first_state)
         loss = self.objective.loss(batch, output)
         # Before the step, which changes a Gaussian policy's `log_std_A` in place.
         divergence = _divergence(batch, output)
         norm = self._descend(loss)
         metrics = {name: float(metric) for name, metric in loss.metrics.items()}
         return metrics | {"kl": divergence, "gradient_norm": norm}
+
+    def _products(self, device: torch.device) -> torch.autocast:
+        """A context for the products of the forward pass; the backward pass follows it by itself.
+
+        The rest of `scan` keeps float32 by itself (see `agents/layers.py`).
+        """
+        half = self.config.precision == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
     def _descend(self, loss: Loss) -> float:
         self.optimizer.zero_grad()

@@ -4,6 +4,7 @@ Shape legend: T time, B worlds, O observation features, A action dimensions.
 """
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,6 +13,19 @@ from quickstudy.agents.agent import Agent
 from quickstudy.agents.sequence_model import State
 from quickstudy.envs import rng
 from quickstudy.envs.trials import TimeStep, TrialEnv
+
+Rows = dict[str, Tensor]
+"""Parts of a rollout by name: of one step `(B, …)`, or of all `(T, B, …)`."""
+
+SEEN = (
+    "observation",
+    "previous_action",
+    "previous_reward",
+    "episode_start",
+    "trial_start",
+    "clock",
+)
+"""What a rollout keeps of the time step that was acted on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,7 @@ class Actor:
     arbitrary cut (the value of the final observation, unless the episode had terminated)."""
 
     @classmethod
-    def start(cls, agent: Agent, env: TrialEnv, seed: int, *, open_ended: bool = False) -> "Actor":
+    def start(cls, agent: Agent, env: TrialEnv, seed: int, *, open_ended: bool = False) -> Self:
         """Begin new trials with blank memories."""
         time_step = env.reset(seed)
         state = agent.memory.initial_state(env.num_worlds)
@@ -72,44 +86,45 @@ class Actor:
 
     @torch.no_grad()
     def collect(self, num_steps: int) -> Rollout:
-        """Act for `num_steps` steps with sampled actions."""
+        """Act for `num_steps` steps with sampled actions; physics must have had room for them.
+
+        Raises:
+            RuntimeError: if physics dropped contacts for want of room (not on the CPU).
+        """
+        first_state = self._state_copy()
+        rows = self._play(num_steps)
+        self.step_count += num_steps
+        self.env.family.check_capacity()
+        return self._assemble(rows, first_state)
+
+    def _play(self, num_steps: int) -> Rows:
+        """Act, and bring each step's rows together, `(T, B, …)`."""
         steps = self.step_count + torch.arange(num_steps, device=self.env.device)
         noise_TBA = self.agent.noise(rng.fold_in(self.key_B, steps.unsqueeze(1)))
-        first_state = self._state_copy()
-        records = [self._act(noise_BA) for noise_BA in noise_TBA]
-        self.step_count += num_steps
-        return self._assemble(records, first_state)
+        records = [self.act(noise_BA) for noise_BA in noise_TBA]
+        return {name: torch.stack([record[name] for record in records]) for name in records[0]}
 
-    def _act(self, noise_BA: Tensor) -> "_Record":
+    def act(self, noise_BA: Tensor) -> Rows:
+        """One step in every world: what was seen, done and brought, by `Rollout`'s names."""
         before = self.time_step
         output, self.state = self.agent.step(before, self.state)
         action = output.policy.sample(noise_BA)
-        log_prob_B = output.policy.log_prob(action)
-        self.time_step = self.env.step(action)
-        end_value_B = self._end_value(action) if self.open_ended else torch.zeros_like(log_prob_B)
-        return _Record(before, action, log_prob_B, output.value, self.time_step, end_value_B)
+        after = self.time_step = self.env.step(action)
+        return {name: getattr(before, name) for name in SEEN} | {
+            "action": action,
+            "log_prob": output.policy.log_prob(action),
+            "value": output.value,
+            "end_value": self._end_value(action),
+            "reward": after.reward,
+            "trial_end": after.trial_end,
+        }
 
-    def _assemble(self, records: "list[_Record]", first_state: State) -> Rollout:
-        seen = [r.time_step for r in records]
-        trial_end_TB = torch.stack([r.next_time_step.trial_end for r in records])
-        value_TB = torch.stack([r.value for r in records])
-        end_value_TB = torch.stack([r.end_value for r in records])
-        follow_TB = torch.cat([value_TB[1:], self._next_value(trial_end_TB[-1]).unsqueeze(0)])
-        return Rollout(
-            observation=torch.stack([s.observation for s in seen]),
-            previous_action=torch.stack([s.previous_action for s in seen]),
-            previous_reward=torch.stack([s.previous_reward for s in seen]),
-            episode_start=torch.stack([s.episode_start for s in seen]),
-            trial_start=torch.stack([s.trial_start for s in seen]),
-            clock=torch.stack([s.clock for s in seen]),
-            action=torch.stack([r.action for r in records]),
-            log_prob=torch.stack([r.log_prob for r in records]),
-            value=value_TB,
-            next_value=torch.where(trial_end_TB, end_value_TB, follow_TB),
-            reward=torch.stack([r.next_time_step.reward for r in records]),
-            trial_end=trial_end_TB,
-            first_state=first_state,
-        )
+    def _assemble(self, rows: Rows, first_state: State) -> Rollout:
+        end_value_TB, trial_end_TB = rows.pop("end_value"), rows["trial_end"]
+        next_value_B = self._next_value(trial_end_TB[-1])
+        follow_TB = torch.cat([rows["value"][1:], next_value_B.unsqueeze(0)])
+        next_value_TB = torch.where(trial_end_TB, end_value_TB, follow_TB)
+        return Rollout(**rows, next_value=next_value_TB, first_state=first_state)
 
     def _state_copy(self) -> State:
         """The present memory, safe from a step that writes into what it is given."""
@@ -117,16 +132,16 @@ class Actor:
 
     def _next_value(self, trial_end_B: Tensor) -> Tensor:
         """Values of the step after the rollout; not needed where every trial has just ended."""
-        if trial_end_B.all():
+        if self.env.peeks and trial_end_B.all():
             return torch.zeros_like(trial_end_B, dtype=torch.float32)
         output, _ = self.agent.step(self.time_step, self._state_copy())
         return output.value
 
     def _end_value(self, action: Tensor) -> Tensor:
-        """Value of the true final observation where a trial was cut, else 0."""
+        """Value of the true final observation where an open-ended trial was cut, else 0."""
         after = self.time_step
         cut_B = after.trial_end & after.truncated
-        if not cut_B.any():
+        if not self.open_ended or (self.env.peeks and not cut_B.any()):
             return torch.zeros_like(after.reward)
         nowhere = torch.zeros_like(cut_B)
         final = replace(
@@ -140,15 +155,3 @@ class Actor:
         )
         output, _ = self.agent.step(final, self._state_copy())
         return torch.where(cut_B, output.value, 0.0)
-
-
-@dataclass(frozen=True)
-class _Record:
-    """One step on its way into a rollout."""
-
-    time_step: TimeStep
-    action: Tensor
-    log_prob: Tensor
-    value: Tensor
-    next_time_step: TimeStep
-    end_value: Tensor

@@ -8,14 +8,17 @@ From it, db = G, dx0 = keep_0 conj(gate_0) G_0, dgate_t = keep_t G_t conj(x_{tâˆ
 
 Numbers are real or complex. One complex multiply-add per step is less than half as slow on the CPU
 as its planar form, and a real matrix product with interleaved rows yields complex numbers for free.
+The input alone may come in bfloat16, from a matrix product; gates and states never do.
 
 Shape legend: T time, B worlds, P channels (one dimension or several), C chunks of K steps,
 L steps of a block.
 """
 
+import importlib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -26,24 +29,58 @@ Walk = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], None]
 """Runs the recurrence: (gate, b, x0, reset, out, backwards)."""
 
 
+Scan = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""`diag_scan`, unchecked, as one differentiable function."""
+
+
 def diag_scan(gate: Tensor, b_TBP: Tensor, x0_BP: Tensor, reset_TB: Tensor) -> Tensor:
-    """Run the recurrence, one step after the other on the CPU, in chunks elsewhere.
+    """Run the recurrence: step by step on the CPU, by a Triton kernel on CUDA, else in chunks.
 
     Args:
         gate: `(P,)`, the same at each step, or `(T, B, P)`.
-        b_TBP: the input.
+        b_TBP: the input; of the gate's type, or bfloat16 beside a gate of single precision, where
+            complex numbers are pairs `(T, B, P, 2)`.
         x0_BP: what the first step finds.
         reset_TB: bool; where True a step finds zeros instead of what came before.
 
     Returns:
-        x, of `b_TBP`'s shape: what each step leaves.
+        x: what each step leaves, of the gate's type.
 
     Raises:
-        ValueError: naming the tensor whose shape or type does not fit `b_TBP`.
+        ValueError: naming the tensor whose shape or type does not fit.
     """
     _check(gate, b_TBP, x0_BP, reset_TB)
+    kernel = _kernel() if b_TBP.device.type == "cuda" and gate.dtype in _SINGLE else None
+    if kernel is not None:
+        return kernel(gate, b_TBP, x0_BP, reset_TB)
     walk = walk_steps if b_TBP.device.type == "cpu" else walk_chunks
-    return scan_with(walk, gate, b_TBP, x0_BP, reset_TB)
+    return scan_with(walk, gate, _widened(b_TBP, gate), x0_BP, reset_TB)
+
+
+_SINGLE = (torch.float32, torch.complex64)
+
+
+@cache
+def _kernel() -> Scan | None:
+    """The scan in Triton; without Triton None, and (at the first call) a warning."""
+    try:
+        triton_scan: Scan = importlib.import_module("quickstudy.agents.triton_scan").triton_scan
+    except ImportError:
+        warnings.warn(
+            "Triton is not installed: scans on CUDA take the path of some 8 âˆšT operations, several "
+            "times slower than the kernel. pip install triton",
+            stacklevel=3,
+        )
+        return None
+    return triton_scan
+
+
+def _widened(b_TBP: Tensor, gate: Tensor) -> Tensor:
+    """The input in the gate's type."""
+    if b_TBP.dtype != torch.bfloat16:
+        return b_TBP
+    wide = b_TBP.to(torch.float32)
+    return torch.view_as_complex(wide) if gate.is_complex() else wide
 
 
 def scan_with(walk: Walk, gate: Tensor, b_TBP: Tensor, x0_BP: Tensor, reset_TB: Tensor) -> Tensor:
@@ -192,8 +229,12 @@ def _gradient_of_fixed_gate(
 
 def _check(gate: Tensor, b_TBP: Tensor, x0_BP: Tensor, reset_TB: Tensor) -> None:
     T, B, *P = b_TBP.shape
-    _expect("gate", gate, [(*P,), (T, B, *P)], b_TBP.dtype)
-    _expect("x0_BP", x0_BP, [(B, *P)], b_TBP.dtype)
+    dtype = b_TBP.dtype
+    if dtype == torch.bfloat16:
+        dtype = torch.complex64 if gate.is_complex() else torch.float32
+        P = P[:-1] if gate.is_complex() and P[-1:] == [2] else P
+    _expect("gate", gate, [(*P,), (T, B, *P)], dtype)
+    _expect("x0_BP", x0_BP, [(B, *P)], dtype)
     _expect("reset_TB", reset_TB, [(T, B)], torch.bool)
 
 

@@ -30,6 +30,9 @@ class SequenceModel(nn.Module, ABC):
     output_size: int
     span: int | None = None
     """Inputs since the last reset that an output can depend on, at most; None: all of them."""
+    peeks: bool = True
+    """True where a step may look at a tensor's value to spare itself work; False where each look
+    would wait for the device, and a captured graph could not hold it."""
 
     def slow_parameters(self) -> list[nn.Parameter]:
         """Parameters that learn at a fraction of the learning rate (see `LearnerConfig`)."""

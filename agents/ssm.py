@@ -14,9 +14,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from quickstudy.agents.layers import linear
+from quickstudy.agents.layers import gated_residual, layer_norm, linear
 from quickstudy.agents.sequence_model import SequenceModel, State, blank_where
 
 # --- spectra ----------------------------------------------------------------------------------
@@ -110,6 +109,29 @@ def complexes(rows: Tensor) -> Tensor:
 # --- layers -----------------------------------------------------------------------------------
 
 
+class _Kept:
+    """What a recurrence is made of, at addresses that stay: a captured graph reads them there."""
+
+    __slots__ = ("operators", "owners", "versions")
+
+    def __init__(self) -> None:
+        self.versions: list[tuple[int, int]] = []
+        self.owners: list[Tensor] = []
+        """Holding on to the parameters' memory: its addresses are not given to others."""
+        self.operators: tuple[Tensor, ...] = ()
+
+    def renew(self, operators: tuple[Tensor, ...]) -> None:
+        """Take other values; others that only differ in value are written over the old ones."""
+        if [_kind(rows) for rows in self.operators] != [_kind(rows) for rows in operators]:
+            self.operators = operators
+        for old, new in zip(self.operators, operators, strict=True):
+            old.copy_(new)
+
+
+def _kind(rows: Tensor) -> tuple[torch.Size, torch.dtype, torch.device]:
+    return rows.shape, rows.dtype, rows.device
+
+
 class StateSpaceLayer(nn.Module, ABC):
     """A linear recurrence from features `(…, H)` to features `(…, H)`.
 
@@ -121,7 +143,7 @@ class StateSpaceLayer(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: tuple[list[tuple[int, int]], list[Tensor], tuple[Tensor, ...]] | None = None
+        self._kept = _Kept()
 
     @abstractmethod
     def slow_parameters(self) -> list[nn.Parameter]:
@@ -144,11 +166,11 @@ class StateSpaceLayer(nn.Module, ABC):
         if torch.is_grad_enabled():
             return self._operators()
         versions = [(p.data_ptr(), p._version) for p in self._parameters.values() if p is not None]
-        if self._kept is None or self._kept[0] != versions:
-            # Holding on to the parameters' memory: its addresses are not given to others.
-            owners = [parameter.detach() for parameter in self.parameters()]
-            self._kept = versions, owners, self._operators()
-        return self._kept[2]
+        if self._kept.versions != versions:
+            self._kept.versions = versions
+            self._kept.owners = [parameter.detach() for parameter in self.parameters()]
+            self._kept.renew(self._operators())
+        return self._kept.operators
 
 
 Read = Callable[[StateSpaceLayer, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -166,9 +188,10 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, rows: Tensor, read: Read) -> tuple[Tensor, Tensor]:
         """Features `(…, H)`, and the memory as real `(B, …, 2)`."""
-        y, x = read(self.layer, self.norm(h), torch.view_as_complex(rows))
-        gated = functional.glu(self.glu(functional.gelu(y)), dim=-1)
-        return h + gated, torch.view_as_real(x)
+        normal = layer_norm(h, self.norm.weight, self.norm.bias)
+        y, x = read(self.layer, normal, torch.view_as_complex(rows))
+        h = gated_residual(h, y, self.glu.weight, self.glu.bias)
+        return h, torch.view_as_real(x)
 
 
 class StateSpaceModel(SequenceModel):

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.envs.headless import mujoco
+from quickstudy.envs.live_fields import LiveFields
 
 from mujoco.batch import Batch  # isort: skip  headless chooses the GL library first
 
@@ -42,31 +43,6 @@ def load_model(file: str | Path) -> mujoco.MjModel:
     return model
 
 
-class LiveFields(Mapping[str, Tensor]):
-    """Named zero-copy tensors over the engine's arrays, bound on first use.
-
-    A derived field (xpos, …) is zero until the first engine call after it was bound.
-    """
-
-    def __init__(self, bind: Callable[[str], np.ndarray]) -> None:
-        self._bind = bind
-        self._tensors: dict[str, Tensor] = {}
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._tensors:
-            with warnings.catch_warnings():
-                # Derived fields are read-only arrays; nobody writes through their tensors.
-                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-                self._tensors[name] = torch.from_numpy(self._bind(name))
-        return self._tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
 class BatchEngine:
     """`Engine` on `mujoco.batch.Batch`: float64, bit-identical at any number of threads."""
 
@@ -91,8 +67,8 @@ class BatchEngine:
         self.any_diverged = False
         self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
         self._blank_row = self._batch.state[0].copy()
-        self.data = LiveFields(self._batch.bind)
-        self.model = LiveFields(self._batch.expand)
+        self.data = LiveFields(_as_tensor(self._batch.bind))
+        self.model = LiveFields(_as_tensor(self._batch.expand))
 
     def step(self, mask: Tensor | None = None) -> None:
         self._batch.step(None if mask is None else mask.numpy(), nstep=self.substeps)
@@ -112,7 +88,14 @@ class BatchEngine:
         return {"rows": torch.from_numpy(self._batch.state.copy())}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._batch.state[:] = state["rows"].numpy()
+        if "rows" in state:
+            self._batch.state[:] = state["rows"].cpu().numpy()
+            return
+        for name, values in state.items():  # saved by the engine of another device
+            self.data[name].copy_(values)
+
+    def check_capacity(self) -> None:
+        """Does nothing: memory for contacts grows as they come."""
 
     def world_model(self, world: int) -> mujoco.MjModel:
         """World `world`'s model, for a renderer; the shared one unless fields were written."""
@@ -135,3 +118,15 @@ class BatchEngine:
         elif self.any_diverged:
             self.any_diverged = False
             self.diverged = torch.zeros_like(self.diverged)
+
+
+def _as_tensor(bind: Callable[[str], np.ndarray]) -> Callable[[str], Tensor]:
+    """The tensors of the arrays that `bind` gives."""
+
+    def bind_tensor(name: str) -> Tensor:
+        with warnings.catch_warnings():
+            # Derived fields are read-only arrays; nobody writes through their tensors.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(bind(name))
+
+    return bind_tensor

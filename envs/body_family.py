@@ -5,7 +5,6 @@ Shape legend: N worlds, D task parameters.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,9 +19,6 @@ class BodyFamily(MujocoFamily):
     A world is rebuilt when its task changes, not at every episode. Its fields are a pure function
     of its task, so nothing compounds and a checkpoint needs to hold the task alone.
     """
-
-    body_fields: ClassVar[tuple[str, ...]]
-    """The `mjModel` fields that `_body` computes."""
 
     def __init__(
         self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
@@ -53,7 +49,7 @@ class BodyFamily(MujocoFamily):
         return super().render(world)
 
     def _build(self, mask_N: Tensor, task_ND: Tensor) -> None:
-        if not mask_N.any():
+        if self.placement.peeks and not mask_N.any():
             return
         for name, values in self._body(task_ND).items():
             field = self.engine.model[name]

@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from quickstudy.envs.devices import find_device
 from quickstudy.envs.tasks import TaskSpace
 
 
@@ -29,6 +30,9 @@ class Outcome:
     """`(N,)` bool: True where the task's own rule, or divergence, ended the episode."""
     diverged: Tensor
     """`(N,)` bool: True where physics or reward left the finite numbers; the reward is 0 there."""
+    success: Tensor | None = None
+    """`(N,)` bool: True where the task counts as solved at this step; None where the family has no
+    notion of it (`Family.reports_success`)."""
 
     @cached_property
     def reward(self) -> Tensor:
@@ -45,6 +49,8 @@ class OneStep(NamedTuple):
     reward: float
     terminated: bool
     diverged: bool
+    success: bool | None = None
+    """None where the family has no notion of it."""
 
 
 class Family(ABC):
@@ -60,12 +66,17 @@ class Family(ABC):
     render_fps: ClassVar[int] = 10
     shows_action: ClassVar[bool] = True
     """False where an agent could carry what it must remember in the last action it is shown."""
+    reports_success: ClassVar[bool] = False
+    """True where each step's outcome says whether the task counts as solved. An episode is solved
+    if any of its steps was, as in Meta-World's own evaluation (metaworld 3.0.0)."""
     episode_length: int
     """Steps of an episode, for rules that depend on it; set by `make_family`."""
 
     def __init__(self, num_worlds: int, device: torch.device | str = "cpu") -> None:
         self.num_worlds = num_worlds
-        self.device = torch.device(device)
+        self.placement = find_device(device)
+        """Where the worlds live; give its name to families inside this one."""
+        self.device = self.placement.torch_device
         self.task_ND = torch.zeros(
             num_worlds, self.task_space.dim, dtype=torch.float64, device=self.device
         )
@@ -124,11 +135,13 @@ class Family(ABC):
         self._diverged_N = diverged_N
         return Outcome(
             {
-                name: term.masked_fill(diverged_N, 0.0)
+                # Physics in float32 brings terms in float32.
+                name: term.to(torch.float64).masked_fill(diverged_N, 0.0)
                 for name, term in outcome.reward_terms.items()
             },
             outcome.terminated | diverged_N,
             diverged_N,
+            None if outcome.success is None else outcome.success & ~diverged_N,
         )
 
     def observe(self) -> Tensor:
@@ -151,6 +164,7 @@ class Family(ABC):
             reward=float(outcome.reward),
             terminated=bool(outcome.terminated),
             diverged=bool(outcome.diverged),
+            success=None if outcome.success is None else bool(outcome.success),
         )
 
     def expert_action(self, belief_ND: Tensor) -> Tensor | None:
@@ -158,13 +172,24 @@ class Family(ABC):
         del belief_ND  # unused
         return None
 
+    def check_capacity(self) -> None:
+        """Raise `RuntimeError` if physics ever dropped contacts for want of room.
+
+        It reads from the device, so call it once in a while (a rollout), not at each step.
+        """
+        return
+
     def close(self) -> None:
         """Free what `render` opened."""
         return
 
+    def _restored(self, saved: Tensor) -> Tensor:
+        """A copy, on this family's device, of what any device saved."""
+        return saved.to(self.device, copy=True)
+
     def _may_have_diverged(self, outcome: Outcome) -> bool:
-        """On the CPU a look costs little, and mostly spares the masking in `step` and `observe`."""
-        if self.device.type != "cpu":
+        """Where a look costs little, it mostly spares the masking in `step` and `observe`."""
+        if not self.placement.peeks:
             return True
         return not math.isfinite(outcome.reward.sum().item()) or bool(outcome.diverged.any())
 

@@ -18,7 +18,7 @@ from quickstudy.envs import rng
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.family import Family
 from quickstudy.envs.registry import make_family
-from quickstudy.envs.tasks import TaskSpace
+from quickstudy.envs.tasks import task_rows
 
 OPTIONS = ("task", "split")
 RENDER_MODES = ("rgb_array",)
@@ -191,7 +191,8 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
         Returns:
             The observation, float32 `(O,)`; the reward; terminated; truncated (always False); and
             an info with `task` `(D,)`, `diverged` (physics left the finite numbers, which
-            terminates) and one `reward_<term>` per part of the reward.
+            terminates), one `reward_<term>` per part of the reward and, where the family reports
+            it, `success`: whether the task counts as solved at this step.
 
         Raises:
             ValueError: for an action of the wrong shape, type or value.
@@ -200,6 +201,8 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
         info: dict[str, Any] = {"task": self._task_D.copy(), "diverged": one.diverged}
         for name, term in one.reward_terms.items():
             info[f"reward_{name}"] = term
+        if one.success is not None:
+            info["success"] = one.success
         return one.observation, one.reward, one.terminated, False, info
 
     def render(self) -> np.ndarray | None:
@@ -221,26 +224,6 @@ def seed_keys(seeds: Sequence[int]) -> Tensor:
     """One int64 key per seed, `(N,)`; a seed of any size counts modulo 2⁶⁴."""
     words = np.array([seed % 2**64 for seed in seeds], np.uint64)
     return rng.mix(torch.from_numpy(words.view(np.int64)))
-
-
-def task_rows(space: TaskSpace, task: ArrayLike | None, num_worlds: int) -> Tensor:
-    """Tasks as float64 `(N, D)`: one for all worlds, one per world, or NaN where None is given.
-
-    Raises:
-        ValueError: unless `task` is `(D,)` or `(num_worlds, D)` finite numbers, each within the
-            range that its parameter has in some split.
-    """
-    if task is None:
-        return torch.full((num_worlds, space.dim), torch.nan, dtype=torch.float64)
-    try:
-        array = np.array(task, np.float64)
-    except (TypeError, ValueError) as error:
-        raise _bad_task(space, task, num_worlds) from error
-    if array.shape not in {(space.dim,), (num_worlds, space.dim)} or not np.isfinite(array).all():
-        raise _bad_task(space, task, num_worlds)
-    task_ND = torch.from_numpy(np.broadcast_to(array, (num_worlds, space.dim)).copy())
-    space.check_range(task_ND)
-    return task_ND
 
 
 def action_array(
@@ -280,14 +263,6 @@ def check_render_mode(render_mode: str | None) -> None:
     """Raise `ValueError` unless the mode is None or one of `RENDER_MODES`."""
     if render_mode is not None and render_mode not in RENDER_MODES:
         raise unknown("render mode", render_mode, RENDER_MODES)
-
-
-def _bad_task(space: TaskSpace, task: ArrayLike, num_worlds: int) -> ValueError:
-    names = ", ".join(f"{p.name} ({p.unit})" for p in space.parameters)
-    per_world = f", or {num_worlds} rows of them" if num_worlds > 1 else ""
-    return ValueError(
-        f"task must be finite numbers of shape ({space.dim},): {names}{per_world}; got {task!r}."
-    )
 
 
 def _bad_action(space: spaces.Space[Any], action: ArrayLike) -> ValueError:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from quickstudy.envs import rng
-from quickstudy.envs.batch_engine import BatchEngine, load_model
+from quickstudy.envs.batch_engine import load_model
+from quickstudy.envs.engine import Capacity
+from quickstudy.envs.engines import make_engine
 from quickstudy.envs.family import Family
-from quickstudy.envs.headless import mujoco
+from quickstudy.envs.headless import make_renderer, mujoco
 
 RENDER_HEIGHT = 240
 RENDER_WIDTH = 320
@@ -25,20 +27,32 @@ class MujocoFamily(Family):
     model_file: ClassVar[str]
     substeps: ClassVar[int]
     camera: ClassVar[str] = "track"
+    body_fields: ClassVar[tuple[str, ...]] = ()
+    """The `mjModel` fields in which worlds differ (see `BodyFamily`)."""
+    capacity: ClassVar[Capacity | None] = None
+    """Room for contacts on a GPU; twice what random controls need if None."""
 
     def __init__(
         self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
     ) -> None:
         super().__init__(num_worlds, device)
         model = self._load_model()
-        self.engine = BatchEngine(model, num_worlds, self.substeps, num_threads=num_threads)
+        self.engine = make_engine(
+            model,
+            num_worlds,
+            self.substeps,
+            self.placement,
+            fields=self.body_fields,
+            capacity=self.capacity,
+            num_threads=num_threads,
+        )
         self.active_N: Tensor | None = None
         """The worlds that `step` moves; all if None."""
         self._qpos_NQ = self.engine.data["qpos"]
         self._qvel_NV = self.engine.data["qvel"]
         self._ctrl_NA = self.engine.data["ctrl"]
-        self._qpos0_Q = torch.tensor(model.qpos0)
-        self._branches = torch.arange(2)
+        self._qpos0_Q = torch.tensor(model.qpos0, device=self.device)
+        self._branches = torch.arange(2, device=self.device)
         self._renderer: mujoco.Renderer | None = None
 
     def _load_model(self) -> mujoco.MjModel:
@@ -70,17 +84,20 @@ class MujocoFamily(Family):
         return own | {f"engine.{k}": v for k, v in self.engine.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._diverged_N = state["diverged"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._diverged_N = self._restored(state["diverged"])
         prefix = "engine."
         self.engine.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
 
+    def check_capacity(self) -> None:
+        self.engine.check_capacity()
+
     def render(self, world: int = 0) -> np.ndarray:
         if self._renderer is None:
             model = self.engine.world_model(world)
-            self._renderer = mujoco.Renderer(model, RENDER_HEIGHT, RENDER_WIDTH)
+            self._renderer = make_renderer(model, RENDER_HEIGHT, RENDER_WIDTH)
         data = self.engine.mjdata(world)
         self._place_markers(data, world)
         self._renderer.update_scene(data, camera=self.camera)

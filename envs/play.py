@@ -1,13 +1,12 @@
-"""Who acts in trials, and playing exactly one trial in each world.
-
-Shape legend: N worlds, K episodes per trial.
-"""
+"""Who acts in trials, and playing exactly one trial in each of N worlds."""
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from quickstudy.envs.accounts import TrialResults, joined
 from quickstudy.envs.trials import TimeStep, TrialEnv
 
 
@@ -21,22 +20,26 @@ class Policy(Protocol):
         """Actions for one step."""
 
 
-def play_one_trial(policy: Policy, env: TrialEnv, seed: int) -> tuple[Tensor, Tensor]:
+def play_one_trial(policy: Policy, env: TrialEnv, seed: int) -> TrialResults:
     """Step until every world has finished its first trial.
 
     Returns:
-        Return and length of each episode, both `(N, K)`, row i that of world i.
+        The first trial of each world, row i that of world i.
     """
     time_step = env.reset(seed)
     policy.begin(env)
-    returns_NK = torch.zeros(env.num_worlds, env.episodes_per_trial, dtype=torch.float64)
-    lengths_NK = torch.zeros_like(returns_NK, dtype=torch.int64)
-    waiting = torch.ones(env.num_worlds, dtype=torch.bool)
-    while waiting.any():
-        time_step = env.step(policy.act(time_step))
+    parts: list[TrialResults] = []
+    waiting_N = torch.ones(env.num_worlds, dtype=torch.bool)
+    # Where a look would wait for the device, there is one per episode.
+    unseen_steps = 1 if env.peeks else env.episode_length
+    while waiting_N.any():
+        for _ in range(unseen_steps):
+            time_step = env.step(policy.act(time_step))
         results = env.finished()
-        first = waiting[results.worlds]
-        returns_NK[results.worlds[first]] = results.returns[first]
-        lengths_NK[results.worlds[first]] = results.lengths[first]
-        waiting[results.worlds] = False
-    return returns_NK, lengths_NK
+        parts.append(results.rows(waiting_N[results.worlds]))
+        waiting_N[results.worlds] = False
+    env.family.check_capacity()
+    played = joined(parts)
+    # Between two looks a world may have finished several.
+    _, first = np.unique(played.worlds.numpy(), return_index=True)
+    return played.rows(torch.from_numpy(first))

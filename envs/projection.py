@@ -42,10 +42,29 @@ def random_maps(distribution: Distribution, key_N: Tensor, rows: int, columns: i
 
 def orthonormal(noise_NRC: Tensor) -> Tensor:
     """Orthonormal columns from normal ones, uniformly distributed (Mezzadri 2007)."""
+    if noise_NRC.device.type != "cpu":
+        return gram_schmidt(noise_NRC)
     q_NRC, r_NCC = torch.linalg.qr(noise_NRC)
     signs_N1C = r_NCC.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     maps_NRC: Tensor = q_NRC * signs_N1C
     return maps_NRC
+
+
+def gram_schmidt(noise_NRC: Tensor) -> Tensor:
+    """What `orthonormal` is of, column by column.
+
+    A GPU has no batched factorisation that a captured graph could hold; there are at most a dozen
+    columns. Each is freed of the others twice, which keeps them orthogonal to rounding (Giraud et
+    al. 2005).
+    """
+    q_NRC = noise_NRC[..., :0]
+    for column_NR in noise_NRC.unbind(dim=-1):
+        column_NR1 = column_NR.unsqueeze(-1)
+        for _ in range(2):
+            column_NR1 = column_NR1 - q_NRC @ (q_NRC.mT @ column_NR1)
+        length_N11 = torch.linalg.vector_norm(column_NR1, dim=-2, keepdim=True)
+        q_NRC = torch.cat([q_NRC, column_NR1 / length_N11], dim=-1)
+    return q_NRC
 
 
 class Projection:
@@ -58,6 +77,7 @@ class Projection:
             space.shape for space in (family.observation_space, family.action_space)
         )
         self._distribution = distribution
+        self._peeks = family.placement.peeks
         self._seed_N = torch.full((family.num_worlds,), -1, device=family.device)
         self._observation_NOE = self._blank(family, OBSERVATION_SIZE, observation_size)
         self._action_NUA = self._blank(family, num_actions, ACTION_SIZE)
@@ -66,9 +86,9 @@ class Projection:
         """The maps of `seed_N` (whole numbers) where `mask_N` is True."""
         seed_N = seed_N.long()
         mask_N = mask_N & (seed_N != self._seed_N)
-        if not mask_N.any():
+        if self._peeks and not mask_N.any():
             return
-        key_N = rng.fold_in(MAP_KEY.to(seed_N.device), seed_N)
+        key_N = rng.fold_in(MAP_KEY, seed_N)
         self._seed_N = torch.where(mask_N, seed_N, self._seed_N)
         self._observation_NOE = self._drawn(mask_N, self._observation_NOE, rng.fold_in(key_N, 0))
         self._action_NUA = self._drawn(mask_N, self._action_NUA, rng.fold_in(key_N, 1))
@@ -151,10 +171,11 @@ class Projected(Family):
         cls.task_space = ProjectedTasks(base.task_space)
         cls.render_fps = base.render_fps
         cls.shows_action = base.shows_action
+        cls.reports_success = base.reports_success
 
     def __init__(self, num_worlds: int, device: torch.device | str = "cpu") -> None:
-        self._base = self.base(num_worlds, device)
         super().__init__(num_worlds, device)
+        self._base = self.base(num_worlds, self.placement.name)
         self._maps = Projection(self.distribution, self._base)
 
     @property
@@ -181,8 +202,8 @@ class Projected(Family):
         return own | {f"base.{k}": v for k, v in self._base.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._diverged_N = state["diverged"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._diverged_N = self._restored(state["diverged"])
         self._maps.redraw(torch.ones_like(self._diverged_N), self.task_ND[:, -1])
         prefix = "base."
         self._base.load_state_dict(
@@ -191,6 +212,9 @@ class Projected(Family):
 
     def render(self, world: int = 0) -> np.ndarray:
         return self._base.render(world)
+
+    def check_capacity(self) -> None:
+        self._base.check_capacity()
 
     def close(self) -> None:
         self._base.close()

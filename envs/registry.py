@@ -15,7 +15,8 @@ from quickstudy.envs.errors import require_positive, unknown
 if TYPE_CHECKING:
     from quickstudy.envs.family import Family
 
-DEVICES = ("cpu",)
+DEVICES = ("cpu", "cuda", "warp-cpu")
+"""Names of devices; `envs/devices.py` says what they are."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class FamilyEntry:
     """Episodes on one hidden task."""
     version: int = 0
     """Raised whenever reward, physics, observation, tasks or splits change."""
+    cpu_only: bool = False
+    """True where physics runs in processes of its own, which no other device can take over."""
 
 
 FAMILIES: dict[str, FamilyEntry] = {
@@ -65,16 +68,16 @@ FAMILIES: dict[str, FamilyEntry] = {
     "DarkRoom": FamilyEntry("dark_room:DarkRoom", 20, 5),
     "KeyToDoor": FamilyEntry("key_to_door:KeyToDoor", 50, 4),
     "MemoryChain": FamilyEntry("memory_chain:MemoryChain", 64, 1),
-    "MetaWorldML1Reach": FamilyEntry("metaworld:MetaWorldML1Reach", 500, 10),
-    "MetaWorldML1Push": FamilyEntry("metaworld:MetaWorldML1Push", 500, 10),
-    "MetaWorldML1PickPlace": FamilyEntry("metaworld:MetaWorldML1PickPlace", 500, 10),
-    "MetaWorldML10": FamilyEntry("metaworld:MetaWorldML10", 500, 10),
-    "MetaWorldML45": FamilyEntry("metaworld:MetaWorldML45", 500, 10),
-    "MetaWorldMT1Reach": FamilyEntry("metaworld:MetaWorldMT1Reach", 500, 1),
-    "MetaWorldMT1Push": FamilyEntry("metaworld:MetaWorldMT1Push", 500, 1),
-    "MetaWorldMT1PickPlace": FamilyEntry("metaworld:MetaWorldMT1PickPlace", 500, 1),
-    "MetaWorldMT10": FamilyEntry("metaworld:MetaWorldMT10", 500, 1),
-    "MetaWorldMT50": FamilyEntry("metaworld:MetaWorldMT50", 500, 1),
+    "MetaWorldML1Reach": FamilyEntry("metaworld:MetaWorldML1Reach", 500, 10, cpu_only=True),
+    "MetaWorldML1Push": FamilyEntry("metaworld:MetaWorldML1Push", 500, 10, cpu_only=True),
+    "MetaWorldML1PickPlace": FamilyEntry("metaworld:MetaWorldML1PickPlace", 500, 10, cpu_only=True),
+    "MetaWorldML10": FamilyEntry("metaworld:MetaWorldML10", 500, 10, cpu_only=True),
+    "MetaWorldML45": FamilyEntry("metaworld:MetaWorldML45", 500, 10, cpu_only=True),
+    "MetaWorldMT1Reach": FamilyEntry("metaworld:MetaWorldMT1Reach", 500, 1, cpu_only=True),
+    "MetaWorldMT1Push": FamilyEntry("metaworld:MetaWorldMT1Push", 500, 1, cpu_only=True),
+    "MetaWorldMT1PickPlace": FamilyEntry("metaworld:MetaWorldMT1PickPlace", 500, 1, cpu_only=True),
+    "MetaWorldMT10": FamilyEntry("metaworld:MetaWorldMT10", 500, 1, cpu_only=True),
+    "MetaWorldMT50": FamilyEntry("metaworld:MetaWorldMT50", 500, 1, cpu_only=True),
     "DMCAcrobotSwingup": FamilyEntry("dmc_acrobot:DMCAcrobotSwingup", 1000, 1),
     "DMCBallInCupCatch": FamilyEntry("dmc_ball_in_cup:DMCBallInCupCatch", 1000, 1),
     "DMCCartpoleBalance": FamilyEntry("dmc_cartpole:DMCCartpoleBalance", 1000, 1),
@@ -129,7 +132,8 @@ def make_family(
     `episode_length` is for families whose rules depend on it; the default trial's if None.
 
     Raises:
-        ValueError: for an unknown family or device, or a count below 1.
+        ValueError: for an unknown family or device, a device that is not there or that the family
+            cannot run on, a count below 1, or too many worlds for the device's memory.
     """
     cls = family_class(name)
     require_positive("num_worlds", num_worlds)
@@ -137,6 +141,8 @@ def make_family(
         require_positive("episode_length", episode_length)
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
+    if device != "cpu" and family_entry(name).cpu_only:
+        raise ValueError(f"{name} does not run on device {device!r}, only on 'cpu'.")
     family = cls(num_worlds, device)
     family.episode_length = episode_length or family_entry(name).episode_length
     return family

@@ -6,10 +6,13 @@ Shape legend: N worlds (or tasks), D task parameters.
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from quickstudy.envs import rng
@@ -37,6 +40,22 @@ Task = TypeVar("Task")
 
 Listed = tuple[float, ...] | tuple[tuple[float, ...], ...]
 """Tasks one by one: numbers, or tuples of one number per parameter."""
+
+
+class Table:
+    """Numbers that draws look up, on every device they were asked for.
+
+    Moving them at each draw would wait for the device, and could not be part of a captured graph.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self._on = {values.device: values}
+
+    def on(self, device: torch.device) -> Tensor:
+        """The table on a device, the same tensor at each call."""
+        if device not in self._on:
+            self._on[device] = next(iter(self._on.values())).to(device)
+        return self._on[device]
 
 
 class TaskSpace(ABC):
@@ -73,6 +92,15 @@ class TaskSpace(ABC):
     def ranges(self) -> tuple[tuple[float, float], ...]:
         """The smallest and the largest value of each parameter in any split."""
         return tuple((p.low, p.high) for p in self.parameters)
+
+    def check(self, task_ND: Tensor, num_worlds: int) -> None:
+        """Raise `ValueError` unless these are finite tasks `(num_worlds, D)` within the ranges."""
+        if task_ND.shape != (num_worlds, self.dim):
+            raise _bad_task(self, f"shape {tuple(task_ND.shape)}", num_worlds)
+        finite_N = task_ND.isfinite().all(dim=1)
+        if not finite_N.all():
+            raise _bad_task(self, str(task_ND[~finite_N][0].tolist()), num_worlds)
+        self.check_range(task_ND)
 
     def check_range(self, task_ND: Tensor) -> None:
         """Raise `ValueError` where a parameter is outside the range of all splits; NaN is not."""
@@ -112,6 +140,34 @@ class TaskSpace(ABC):
         return hashlib.sha256(text.encode() + tasks.numpy().tobytes()).hexdigest()
 
 
+def task_rows(space: TaskSpace, task: ArrayLike | None, num_worlds: int) -> Tensor:
+    """A user's tasks as float64 `(N, D)`: one for all, one per world, or NaN where None is given.
+
+    Raises:
+        ValueError: unless `task` is `(D,)` or `(num_worlds, D)` finite numbers, each within the
+            range that its parameter has in some split.
+    """
+    if task is None:
+        return torch.full((num_worlds, space.dim), torch.nan, dtype=torch.float64)
+    try:
+        array = np.array(task, np.float64)
+    except (TypeError, ValueError) as error:
+        raise _bad_task(space, repr(task), num_worlds) from error
+    if array.shape not in {(space.dim,), (num_worlds, space.dim)} or not np.isfinite(array).all():
+        raise _bad_task(space, repr(task), num_worlds)
+    task_ND = torch.from_numpy(np.broadcast_to(array, (num_worlds, space.dim)).copy())
+    space.check_range(task_ND)
+    return task_ND
+
+
+def _bad_task(space: TaskSpace, got: str, num_worlds: int) -> ValueError:
+    names = ", ".join(f"{p.name} ({p.unit})" for p in space.parameters)
+    per_world = f", or {num_worlds} rows of them" if num_worlds > 1 else ""
+    return ValueError(
+        f"task must be finite numbers of shape ({space.dim},): {names}{per_world}; got {got}."
+    )
+
+
 class BoxTasks(TaskSpace):
     """A box of real parameters.
 
@@ -125,12 +181,12 @@ class BoxTasks(TaskSpace):
         self.ood_bounds = ood
         order = rng.permutation(rng.root_key(SPLIT_SEED, rng.Stream.SPLIT), NUM_CELLS)
         self._cells = {
-            "test": torch.sort(order[:TEST_CELLS]).values,
-            "train": torch.sort(order[TEST_CELLS:]).values,
+            "test": Table(torch.sort(order[:TEST_CELLS]).values),
+            "train": Table(torch.sort(order[TEST_CELLS:]).values),
         }
         self._bounds = {
-            "box": torch.tensor([(p.low, p.high) for p in parameters], dtype=torch.float64),
-            "ood": torch.tensor(ood, dtype=torch.float64),
+            "box": _bounds([(p.low, p.high) for p in parameters]),
+            "ood": _bounds(ood),
         }
 
     @property
@@ -157,19 +213,20 @@ class BoxTasks(TaskSpace):
         if split == "ood":
             return inside
         cell_N = (u_ND[:, 0] * NUM_CELLS).long().clamp(0, NUM_CELLS - 1)
-        return inside & torch.isin(cell_N, self._cells[split].to(task_ND.device))
+        return inside & torch.isin(cell_N, self._cells[split].on(task_ND.device))
 
     def _definition(self) -> object:
         box = [[p.name, p.low, p.high, p.unit] for p in self.parameters]
-        return {"box": box, "ood": self.ood_bounds, "test": self._cells["test"].tolist()}
+        test_cells = self._cells["test"].on(torch.device("cpu")).tolist()
+        return {"box": box, "ood": self.ood_bounds, "test": test_cells}
 
     def _range(self, split: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        bounds = self._bounds["ood" if split == "ood" else "box"].to(device)
+        bounds = self._bounds["ood" if split == "ood" else "box"].on(device)
         return bounds[:, 0], bounds[:, 1]
 
     def _into_cells(self, split: str, u_N1: Tensor) -> Tensor:
         """Uniforms in [0, 1) onto the split's cells, still in [0, 1)."""
-        cells = self._cells[split].to(u_N1.device)
+        cells = self._cells[split].on(u_N1.device)
         scaled = u_N1 * len(cells)
         index = scaled.long().clamp(max=len(cells) - 1)
         return (cells[index] + (scaled - index)) / NUM_CELLS
@@ -196,7 +253,7 @@ class ListedTasks(TaskSpace):
         self.parameters = parameter if isinstance(parameter, tuple) else (parameter,)
         self._values = {"train": values, "test": test or values} | ({"ood": ood} if ood else {})
         self._tables = {
-            split: torch.tensor(listed, dtype=torch.float64).view(len(listed), self.dim)
+            split: Table(torch.tensor(listed, dtype=torch.float64).view(len(listed), self.dim))
             for split, listed in self._values.items()
         }
 
@@ -205,7 +262,7 @@ class ListedTasks(TaskSpace):
         return tuple(self._values)
 
     def _table(self, split: str, device: torch.device | str = "cpu") -> Tensor:
-        return self._tables[split].to(device)
+        return self._tables[split].on(torch.device(device))
 
     def _draw(self, split: str, u_ND: Tensor) -> Tensor:
         table = self._table(split, u_ND.device)
@@ -251,11 +308,9 @@ class PriorTasks(TaskSpace):
     def __init__(self, *parameters: Parameter, ood: tuple[tuple[float, float], ...]) -> None:
         """`ood` gives one `(low, high)` per parameter."""
         self.parameters = parameters
-        self._bounds = {
-            "train": tuple((p.low, p.high) for p in parameters),
-            "test": tuple((p.low, p.high) for p in parameters),
-            "ood": ood,
-        }
+        own = tuple((p.low, p.high) for p in parameters)
+        self._bounds = {"train": own, "test": own, "ood": ood}
+        self._tables = {split: _bounds(ranges) for split, ranges in self._bounds.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -285,8 +340,13 @@ class PriorTasks(TaskSpace):
         return {"prior": parameters, "ood": self._bounds["ood"]}
 
     def _range(self, split: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        bounds = torch.tensor(self._bounds[split], dtype=torch.float64, device=device)
+        bounds = self._tables[split].on(device)
         return bounds[:, 0], bounds[:, 1]
+
+
+def _bounds(ranges: Sequence[tuple[float, float]]) -> Table:
+    """Ranges as a table `(D, 2)`."""
+    return Table(torch.tensor(ranges, dtype=torch.float64))
 
 
 def _hull(

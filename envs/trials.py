@@ -8,7 +8,6 @@ Shape legend: N worlds, D task parameters, K episodes per trial, O observation f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,10 +15,21 @@ from gymnasium import spaces
 from torch import Tensor
 
 from quickstudy.envs import rng
+from quickstudy.envs.accounts import Accounts, TrialResults
 from quickstudy.envs.errors import require_positive, require_switch
 from quickstudy.envs.family import Family
+from quickstudy.envs.finished import BufferedRows, FinishedRows, PickedRows, Rows
 from quickstudy.envs.registry import family_entry, make_family
-from quickstudy.envs.tasks import TaskSpace
+from quickstudy.envs.task_sources import FixedTasks, SampledTasks, TaskSource
+
+__all__ = [
+    "FixedTasks",
+    "SampledTasks",
+    "TaskSource",
+    "TimeStep",
+    "TrialEnv",
+    "TrialResults",
+]
 
 
 @dataclass(frozen=True)
@@ -59,58 +69,10 @@ class TimeStep:
         return self.trial_start & (self.terminated | self.truncated)
 
 
-@dataclass(frozen=True)
-class TrialResults:
-    """Finished trials, in the order in which they finished."""
-
-    tasks: Tensor
-    """`(n, D)` float64; where tasks switch, the one that the trial began with."""
-    returns: Tensor
-    """`(n, K)` float64: the return of each episode."""
-    lengths: Tensor
-    """`(n, K)` int64: the steps of each episode."""
-    worlds: Tensor
-    """`(n,)` int64: the world each trial ran in."""
-
-
-class TaskSource(Protocol):
-    """Where the trials of a `TrialEnv` get their tasks."""
-
-    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
-        """Tasks `(N, D)` for trial number `trial_N` of each world, whose task key is `key_N`.
-
-        `switched_N` is True where the trial has switched to its second task.
-        """
-
-
-@dataclass(frozen=True)
-class SampledTasks:
-    """Independent draws from a split: a pure function of the world's key and trial number."""
-
-    space: TaskSpace
-    split: str = "train"
-
-    def __post_init__(self) -> None:
-        self.space.check_split(self.split)
-
-    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
-        key_N = rng.fold_in(key_N, trial_N)
-        return self.space.sample(self.split, torch.where(switched_N, rng.fold_in(key_N, 1), key_N))
-
-
-@dataclass(frozen=True)
-class FixedTasks:
-    """World i always plays task i, and task i + 1 (the first after the last) once it switches."""
-
-    task_ND: Tensor
-
-    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
-        del key_N, trial_N  # unused
-        return torch.where(switched_N.unsqueeze(1), self.task_ND.roll(-1, 0), self.task_ND)
-
-
 class TrialEnv:
     """N worlds of one family, each playing trial after trial."""
+
+    _elapsed_N2: Tensor
 
     def __init__(
         self,
@@ -135,11 +97,12 @@ class TrialEnv:
                 nothing tells the agent. None: one task per trial.
             task_source: draws from the `train` split if None.
             reveal_task: append the hidden task to the observation (for the oracle).
-            device: where the tensors live.
+            device: where worlds and tensors live (see `envs/devices.py`).
 
         Raises:
-            ValueError: for an unknown family or device, a count below 1, or a switch that is not
-                at an episode from 2 to K.
+            ValueError: for an unknown family or device, a count below 1, a switch that is not at
+                an episode from 2 to K, or `FixedTasks` that the family does not have; or if the
+                device cannot run it.
         """
         entry = family_entry(family)
         self.episode_length = entry.episode_length if episode_length is None else episode_length
@@ -157,19 +120,34 @@ class TrialEnv:
         self.reveal_task = reveal_task
         self.num_worlds = num_worlds
         self.device = self.family.device
-        self.num_diverged = 0
-        """Steps that physics did not survive, since `reset`."""
-        self._source = task_source or SampledTasks(self.family.task_space)
-        self._finished: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self.peeks = self.family.placement.peeks
+        """True where a look at a tensor costs nothing; elsewhere `step` never looks."""
+        self._num_diverged = torch.zeros((), dtype=torch.int64, device=self.device)
+        if isinstance(task_source, FixedTasks):
+            self.family.task_space.check(task_source.task_ND.cpu(), num_worlds)
+        source = task_source or SampledTasks(self.family.task_space)
+        self._source = source.to(self.device) if isinstance(source, FixedTasks) else source
         self._no_world = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._every_world = torch.ones(num_worlds, dtype=torch.bool, device=self.device)
         self._durations = torch.tensor(
             [self.episode_length, self.trial_length], dtype=torch.float32, device=self.device
         )
-        self._episodes_K = torch.arange(self.episodes_per_trial, device=self.device)
         self._start_of_second_episode_2 = torch.tensor([0, self.episode_length], device=self.device)
         self.blank_action = self._make_blank_action()
         """The zero action of every world."""
+        self._world_N = torch.arange(num_worlds, device=self.device)
+        self._accounts = Accounts(
+            num_worlds,
+            self.episodes_per_trial,
+            self.device,
+            counts_success=self.family.reports_success,
+        )
+        self._finished = self._make_finished()
+
+    @property
+    def num_diverged(self) -> int:
+        """Steps that physics did not survive, since `reset`."""
+        return int(self._num_diverged)
 
     @property
     def trial_length(self) -> int:
@@ -202,17 +180,9 @@ class TrialEnv:
             self._episode_key_N = rng.world_keys(
                 seed, rng.Stream.EPISODE, self.num_worlds, self.device
             )
-        shape = (self.num_worlds, self.episodes_per_trial)
-        counter = torch.zeros(self.num_worlds, dtype=torch.int64, device=self.device)
-        self._trial_N = counter  # trials begun before the present one
-        self._episode_N = counter.clone()  # episodes of the present trial that have ended
-        # Steps of the present episode, and of the trial had its episodes all run their length.
-        self._elapsed_N2 = torch.zeros(self.num_worlds, 2, dtype=torch.int64, device=self.device)
-        self._return_N = torch.zeros(self.num_worlds, dtype=torch.float64, device=self.device)
-        self._returns_NK = torch.zeros(shape, dtype=torch.float64, device=self.device)
-        self._lengths_NK = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        self._blank_counters()
         self._finished.clear()
-        self.num_diverged = 0
+        self._num_diverged.zero_()
         self._start_episodes(self._every_world, self._planned_tasks())
         observation = self._observe()
         zeros_N = torch.zeros(self.num_worlds, device=self.device)
@@ -240,15 +210,15 @@ class TrialEnv:
         at_limit_N = self._elapsed_N2[:, 0] >= self.episode_length
         ended_N = outcome.terminated | at_limit_N
         reward_N = outcome.reward
-        self._return_N = self._return_N + reward_N
+        self._accounts.add(reward_N, outcome.success)
         observation = final_observation = self._observe()
         reward_N = previous_reward = reward_N.to(torch.float32)
         applied = self.applied(action)
         if self.family.may_have_diverged:
-            self.num_diverged += int(outcome.diverged.sum())
+            self._num_diverged += outcome.diverged.sum()
             applied = applied.nan_to_num()
         truncated_N = trial_end_N = self._no_world
-        if ended_N.any():
+        if self._anywhere(ended_N):
             truncated_N = at_limit_N & ~outcome.terminated
             trial_end_N = self._end_episodes(ended_N)
             observation = self._observe()
@@ -279,41 +249,32 @@ class TrialEnv:
 
     def finished(self) -> TrialResults:
         """The trials that finished since the last call."""
-        if not self._finished:
-            empty_nK = self._returns_NK[:0]
-            return TrialResults(self.tasks[:0], empty_nK, self._lengths_NK[:0], self._trial_N[:0])
-        columns = [torch.cat(column) for column in zip(*self._finished, strict=True)]
-        self._finished.clear()
-        return TrialResults(*columns)
+        return TrialResults(**self._finished.take())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that later steps depend on (take it after `finished`)."""
-        assert not self._finished, "call finished() first: its trials would be lost"
+        assert not len(self._finished), "call finished() first: its trials would be lost"
         own = {
             "task_key": self._task_key_N,
             "episode_key": self._episode_key_N,
             "trial": self._trial_N,
             "episode": self._episode_N,
             "elapsed": self._elapsed_N2,
-            "return": self._return_N,
-            "returns": self._returns_NK,
-            "lengths": self._lengths_NK,
-            "num_diverged": torch.tensor(self.num_diverged),
+            "num_diverged": self._num_diverged,
         }
         family = {f"family.{k}": v for k, v in self.family.state_dict().items()}
-        return {k: v.clone() for k, v in own.items()} | family
+        return {k: v.clone() for k, v in own.items()} | self._accounts.state_dict() | family
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Go on where `state_dict` was taken, on whatever device that was."""
+        state = {name: saved.to(self.device) for name, saved in state.items()}
         self._task_key_N = state["task_key"].clone()
         self._episode_key_N = state["episode_key"].clone()
         self._trial_N = state["trial"].clone()
         self._episode_N = state["episode"].clone()
         self._elapsed_N2 = state["elapsed"].clone()
-        self._return_N = state["return"].clone()
-        self._returns_NK = state["returns"].clone()
-        self._lengths_NK = state["lengths"].clone()
-        self.num_diverged = int(state["num_diverged"])
+        self._accounts.load_state_dict(state)
+        self._num_diverged = state["num_diverged"].clone()
         self._finished.clear()
         prefix = "family."
         self.family.load_state_dict(
@@ -323,6 +284,31 @@ class TrialEnv:
     def close(self) -> None:
         """Free what rendering opened."""
         self.family.close()
+
+    def _blank_counters(self) -> None:
+        """As at the first step of the first trial."""
+        counter = torch.zeros(self.num_worlds, dtype=torch.int64, device=self.device)
+        self._trial_N = counter  # trials begun before the present one
+        self._episode_N = counter.clone()  # episodes of the present trial that have ended
+        # Steps of the present episode, and of the trial had its episodes all run their length.
+        shape = (self.num_worlds, 2)
+        self._elapsed_N2 = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        self._accounts.clear()
+
+    def _make_finished(self) -> FinishedRows:
+        like = self._results(self.tasks)
+        if self.peeks:
+            return PickedRows(like)
+        # Between two readings a rollout of one trial's length may lie, with episodes of one step.
+        return BufferedRows(like, per_world=self.episode_length + 1)
+
+    def _results(self, task_ND: Tensor) -> Rows:
+        """What a trial that ends now leaves, of every world (see `TrialResults`)."""
+        return {"tasks": task_ND, "worlds": self._world_N} | self._accounts.rows()
+
+    def _anywhere(self, mask_N: Tensor) -> bool:
+        """Whether there may be something to do: what a look shows, or True without a look."""
+        return not self.peeks or bool(mask_N.any())
 
     def _clock(self) -> Tensor:
         return self._elapsed_N2 / self._durations
@@ -344,15 +330,13 @@ class TrialEnv:
 
     def _end_episodes(self, ended_N: Tensor) -> Tensor:
         """Move on to the next episode or trial; returns where a trial ended."""
-        present_NK = ended_N.unsqueeze(1) & (self._episode_N.unsqueeze(1) == self._episodes_K)
-        self._returns_NK = torch.where(present_NK, self._return_N.unsqueeze(1), self._returns_NK)
-        self._lengths_NK = torch.where(present_NK, self._elapsed_N2[:, :1], self._lengths_NK)
-        self._return_N = self._return_N.masked_fill(ended_N, 0.0)
+        self._accounts.end_episodes(ended_N, self._episode_N, self._elapsed_N2[:, 0])
         self._episode_N = self._episode_N + ended_N
         trial_end_N = self._episode_N == self.episodes_per_trial
-        if trial_end_N.any():
+        some_trial_ends = self._anywhere(trial_end_N)
+        if some_trial_ends:
             self._end_trials(trial_end_N)
-        another_task = trial_end_N.any() or self.switch_episode is not None
+        another_task = some_trial_ends or self.switch_episode is not None
         task_ND = self._planned_tasks() if another_task else self.tasks
         start_N2 = self._episode_N.unsqueeze(1) * self._start_of_second_episode_2
         self._elapsed_N2 = torch.where(ended_N.unsqueeze(1), start_N2, self._elapsed_N2)
@@ -363,14 +347,7 @@ class TrialEnv:
         first_task_ND = self.tasks
         if self.switch_episode is not None:
             first_task_ND = self._source.tasks(self._task_key_N, self._trial_N, self._no_world)
-        self._finished.append(
-            (
-                first_task_ND[trial_end_N],
-                self._returns_NK[trial_end_N],
-                self._lengths_NK[trial_end_N],
-                torch.nonzero(trial_end_N)[:, 0],
-            )
-        )
+        self._finished.add(trial_end_N, self._results(first_task_ND))
         self._trial_N = self._trial_N + trial_end_N
         self._episode_N = self._episode_N.masked_fill(trial_end_N, 0)
 

@@ -46,7 +46,8 @@ class Transition:
     ended: np.ndarray
     """`(N,)` bool: terminated or truncated."""
     info: dict[str, np.ndarray]
-    """`task` `(N, D)`, `diverged` `(N,)` and `reward_<term>` `(N,)` of the step."""
+    """`task` `(N, D)`, `diverged` `(N,)` and `reward_<term>` `(N,)` of the step; `success` `(N,)`
+    where the family reports it."""
     task: np.ndarray
     """`(N, D)` float64: the tasks to be acted on next; differs from `info` where episodes ended."""
 
@@ -178,6 +179,8 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         terms = {f"reward_{name}": term.numpy() for name, term in outcome.reward_terms.items()}
         # The engine may go on holding its own flags.
         info = {"task": self.task, "diverged": outcome.diverged.numpy().copy()} | terms
+        if outcome.success is not None:
+            info["success"] = outcome.success.numpy()
         terminated = outcome.terminated.numpy()
         self._steps_N += 1
         truncated = self._steps_N >= self._max_steps

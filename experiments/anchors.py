@@ -52,11 +52,12 @@ class Trial:
     num_tasks: int
     seed: int
     reveal_task: bool
+    device: str = "cpu"
 
     def returns(self, policy: Policy) -> Tensor:
         """Return of one episode on each task, `(num_tasks,)`."""
         space = family_class(self.family).task_space
-        returns_N1 = evaluate(
+        trials = evaluate(
             policy,
             self.family,
             space.listing(self.split, self.num_tasks, self.seed),
@@ -64,8 +65,9 @@ class Trial:
             episodes_per_trial=1,
             reveal_task=self.reveal_task,
             seed=self.seed,
+            device=self.device,
         )
-        return torch.from_numpy(returns_N1[:, 0])
+        return trials.returns[:, 0]
 
     def anchor(self, policy: Policy, name: str) -> Anchor:
         interval = mean_interval(self.returns(policy).numpy())
@@ -80,6 +82,7 @@ def measure_anchors(
     markov_run: Path | None = None,
     num_tasks: int = 1000,
     seed: int = 0,
+    device: str = "cpu",
 ) -> Anchors:
     """Measure all anchors that can be measured.
 
@@ -92,15 +95,16 @@ def measure_anchors(
             anchor; without it and without an oracle there is no such anchor.
         num_tasks: test tasks, one episode each.
         seed: of tasks, noise and random actions.
+        device: where worlds and agents are.
 
     Raises:
         ValueError: for an unknown family, or a run of another family or agent.
     """
     length = episode_length or family_entry(family).episode_length
-    test = Trial(family, length, "test", num_tasks, seed, reveal_task=False)
+    test = Trial(family, length, "test", num_tasks, seed, reveal_task=False, device=device)
     zero, random = ZeroPolicy(), RandomPolicy(seed)
-    oracle = _trained_oracle(family, oracle_run) if oracle_run else _scripted_oracle(family)
-    markov = _trained(family, markov_run, "markov") if markov_run else None
+    oracle = _trained_oracle(family, oracle_run, device) if oracle_run else _scripted_oracle(family)
+    markov = _trained(family, markov_run, "markov", device) if markov_run else None
     versions = {name: str(package_versions()[name]) for name in PHYSICS_PACKAGES}
     return Anchors(
         family,
@@ -130,15 +134,15 @@ def _scripted_oracle(family: str) -> _Oracle | None:
     return _Oracle("scripted expert", ExpertPolicy)
 
 
-def _trained_oracle(family: str, run_dir: Path) -> _Oracle:
-    agent, name = _trained(family, run_dir, "oracle")
+def _trained_oracle(family: str, run_dir: Path, device: str) -> _Oracle:
+    agent, name = _trained(family, run_dir, "oracle", device)
     return _Oracle(name, lambda belief: AgentPolicy(agent, belief_D=belief))
 
 
-def _trained(family: str, run_dir: Path, name: str) -> tuple[Agent, str]:
+def _trained(family: str, run_dir: Path, name: str, device: str) -> tuple[Agent, str]:
     """The agent of a run, which must be `name`'s on the family, and what to call it."""
     state, _ = Checkpoints(RunFolder(run_dir).checkpoints).load_latest()
-    agent, config = load_agent(state)
+    agent, config = load_agent(state, device)
     if config.family != family or config.agent != name:
         raise ValueError(
             f"{run_dir} is a run of {config.agent} on {config.family}; this anchor of {family} "

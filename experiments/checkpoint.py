@@ -234,6 +234,17 @@ class Checkpoints:
         return f"it holds {', '.join(names[:5])}" if names else "it is empty"
 
 
+def moved(state: Any, device: torch.device | str) -> Any:
+    """The same nested state with all tensors on a device; those that are there are not copied."""
+    if isinstance(state, Tensor):
+        return state.to(device)
+    if isinstance(state, dict):
+        return {key: moved(part, device) for key, part in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(moved(part, device) for part in state)
+    return state
+
+
 def check_state(state: State) -> None:
     """Refuse what a `weights_only` load would refuse later, when it is too late.
 

@@ -45,7 +45,8 @@ class Train:
     family: tyro.conf.Positional[str | None] = None
     """The task family; `quickstudy list` shows them."""
     resume: Path | None = None
-    """Go on with the run in this folder, bit for bit; takes no other option."""
+    """Go on with the run in this folder, bit for bit; takes no other option, but for a --device to
+    go on elsewhere (then not bit for bit)."""
     run_dir: Path | None = None
     """Where to keep the run; None: runs/<family>-<agent>-s<seed>-<time>."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
@@ -54,9 +55,13 @@ class Train:
         from quickstudy.experiments import train
 
         if self.resume is not None:
-            if self != Train(resume=self.resume):
-                raise ValueError("--resume goes on with a run as it was begun: give nothing else.")
-            train.resume(self.resume, make_console())
+            elsewhere = TrainConfig(device=self.config.device)
+            if self != Train(resume=self.resume, config=elsewhere):
+                raise ValueError(
+                    "--resume goes on with a run as it was begun: give nothing else (but --device)."
+                )
+            device = None if self.config.device == "auto" else self.config.device
+            train.resume(self.resume, make_console(), device)
             return
         if self.family is None:
             raise ValueError(f"Which family? Options: {', '.join(FAMILIES)}.")
@@ -84,6 +89,8 @@ class Eval:
     training."""
     checkpoint: str = "latest"
     """Which checkpoint: latest, or best (by the return of training trials)."""
+    device: str = "auto"
+    """Where to play, wherever the runs were: auto, cpu, cuda or warp-cpu."""
     json: Path | None = None
     """Write returns, intervals and anchors to this file."""
     save_memory: bool = False
@@ -91,12 +98,18 @@ class Eval:
     return, for TensorBoard's projector (into the folder `projector` of each run)."""
 
     def __call__(self) -> None:
-        from quickstudy.experiments.evaluate_runs import evaluate_runs, export_memory
+        from quickstudy.experiments.evaluate_runs import evaluate_runs, export_memory, family_of
         from quickstudy.experiments.report import EvalConfig
 
         _require_folder_of(self.json)
         config = EvalConfig(
-            self.split, self.tasks, self.seed, self.episodes, self.sampled, self.switch_episode
+            self.split,
+            self.tasks,
+            self.seed,
+            self.episodes,
+            self.sampled,
+            self.switch_episode,
+            _chosen_device(self.device, family_of(self.runs)),
         )
         report = evaluate_runs(self.runs, config, self.checkpoint)
         make_console().print(report.table())
@@ -128,6 +141,8 @@ class Compare:
     """Where the runs are kept."""
     jobs: int = 1
     """Runs at a time, each on its share of the processors."""
+    device: str = "auto"
+    """Where to run: auto, cpu, cuda or warp-cpu."""
     json: Path | None = None
     """Write the table's figures, versions and the command to this file."""
     plot: Path | None = None
@@ -149,6 +164,7 @@ class Compare:
             self.tasks,
             self.folder,
             self.jobs,
+            self.device,
         )
         rows = compare(config, make_console())
         if self.json is not None:
@@ -175,12 +191,15 @@ class Play:
     """Decides tasks, physics noise and random actions."""
     video: Path | None = None
     """Film the trials into this MP4."""
+    device: str = "auto"
+    """Where to play: auto, cpu, cuda or warp-cpu."""
 
     def __call__(self) -> None:
         from quickstudy.experiments import play
 
         _require_folder_of(self.video)
-        player = play.make_player(self.family, self.agent, self.seed)
+        device = _chosen_device(self.device, self.family)
+        player = play.make_player(self.family, self.agent, self.seed, device)
         tasks = play.choose_tasks(self.family, self.split, self.tasks, self.seed, self.task)
         make_console().print(play.play(self.family, player, tasks, self.seed))
         if self.video is not None:
@@ -203,6 +222,8 @@ class MeasureAnchors:
     """Test tasks, one episode each."""
     seed: int = 0
     """Decides tasks, physics noise and random actions."""
+    device: str = "cpu"
+    """Where to play: auto, cpu, cuda or warp-cpu."""
     write: bool = False
     """Store the anchors in the package."""
 
@@ -217,6 +238,7 @@ class MeasureAnchors:
             markov_run=self.markov,
             num_tasks=self.tasks,
             seed=self.seed,
+            device=_chosen_device(self.device, self.family),
         )
         console = make_console()
         for name, anchor in anchors.named.items():
@@ -262,12 +284,13 @@ class Bench:
     """Measure speed and memory against bars: C loop, Gymnasium, sb3-contrib, nn.LSTM (minutes)."""
 
     suite: tyro.conf.Positional[str] = "core"
-    """core (physics, environments, training), envs (every MuJoCo family against its physics),
-    models (every memory by itself) or families (those without physics)."""
+    """core (physics, environments, training), envs (every MuJoCo family against its physics, those
+    of dm_control and Meta-World also against the packages), models (every memory by itself) or
+    families (those without physics). Core and models have cases for cuda."""
     json: Path | None = None
     """Write versions, machine load and every repetition's figures to this file."""
     device: str = "auto"
-    """Where to measure: auto or cpu."""
+    """Where to measure: cpu, cuda, or auto (cuda where there is a GPU and the suite has cases)."""
     quick: bool = False
     """A minute instead of six, and rougher figures."""
     only: tuple[str, ...] = ()
@@ -278,8 +301,7 @@ class Bench:
     def __call__(self) -> None:
         from quickstudy.experiments.benchmarks.bench import BenchConfig, bench
 
-        device = resolve_device(self.device)
-        config = BenchConfig(self.suite, self.json, device, self.quick, self.only, self.seed)
+        config = BenchConfig(self.suite, self.json, self.device, self.quick, self.only, self.seed)
         bench(config, make_console())
 
 
@@ -323,6 +345,14 @@ def main() -> None:
         _fail(error)
     except FloatingPointError as error:
         _fail(error, code=1)
+
+
+def _chosen_device(device: str, family: str) -> str:
+    """The device to use; says so where it was chosen and is not the CPU."""
+    chosen = resolve_device(device, family)
+    if device == "auto" and chosen != "cpu":
+        make_console().print(f"Device: {chosen}")
+    return chosen
 
 
 def _require_folder_of(file: Path | None) -> None:

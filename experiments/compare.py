@@ -25,6 +25,7 @@ from quickstudy.agents.registry import agent_config
 from quickstudy.envs.errors import require_positive
 from quickstudy.envs.references.stored import stored_references
 from quickstudy.envs.registry import family_entry
+from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
 from quickstudy.experiments.report import EvalConfig, Report
 from quickstudy.experiments.run_folder import RunFolder, package_versions
@@ -73,6 +74,8 @@ class CompareConfig:
     """Where the runs are kept."""
     jobs: int = 1
     """Runs at a time, each on its share of the processors."""
+    device: str = "cpu"
+    """Where runs and evaluations are: auto, cpu, cuda or warp-cpu."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def compare(config: CompareConfig, console: Console) -> list[Row]:
 def row(config: CompareConfig, arena: Arena, agent: str) -> Row:
     """The result of one agent in one arena, from its finished runs."""
     paths = [_Run.of(config, arena, agent, seed).path for seed in range(config.seeds)]
-    report = evaluate_runs(paths, EvalConfig(tasks=config.tasks))
+    device = resolve_device(config.device, arena.family)
+    report = evaluate_runs(paths, EvalConfig(tasks=config.tasks, device=device))
     last_SN = report.returns_SNK[:, :, -1]
     return Row(
         str(arena),
@@ -179,6 +183,7 @@ class _Run:
             "seed": seed,
             "episode-length": arena.episode_length,
             "episodes-per-trial": arena.episodes_per_trial,
+            "device": resolve_device(config.device, arena.family),
             "run-dir": config.folder / name,
         }
         flags = [str(part) for key, value in options.items() for part in (f"--{key}", value)]

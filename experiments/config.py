@@ -1,16 +1,22 @@
 """What defines a training run, and the checks made before anything is built."""
 
+import importlib.util
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
+import torch
 import tyro
 
 from quickstudy.agents.learner import LearnerConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.registry import agent_config
+from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import require_positive, require_switch, unknown
 from quickstudy.envs.registry import DEVICES, family_entry
+
+GPU_MODULES = ("warp", "mujoco_warp")
+"""What `pip install 'quickstudy[gpu]'` brings."""
 
 FRAMES_PER_UPDATE = 51_200
 """Frames of a rollout unless `worlds` says otherwise: 128 trials of 2 × 200 steps."""
@@ -38,7 +44,8 @@ class TrainConfig:
     seed: int = 0
     """Decides weights, tasks, physics noise, actions and minibatches."""
     device: str = "auto"
-    """Where to run: auto or cpu."""
+    """Where to run: cpu, cuda (MuJoCo Warp), warp-cpu (the same on the CPU, for tests), or auto:
+    cuda where there is a GPU and the extra is installed, else cpu."""
     episode_length: int | None = None
     """Steps per episode; None: the family's default."""
     episodes_per_trial: int | None = None
@@ -102,7 +109,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     _require_counts(config)
     config = replace(
         config,
-        device=resolve_device(config.device),
+        device=resolve_device(config.device, config.family),
         episode_length=_default(config.episode_length, entry.episode_length),
         episodes_per_trial=_default(config.episodes_per_trial, entry.episodes_per_trial),
     )
@@ -117,12 +124,23 @@ def resolve(config: TrainConfig) -> TrainConfig:
     return replace(config, worlds=_default(config.worlds, max(1, whole_trials)))
 
 
-def resolve_device(device: str) -> str:
-    """The device that `auto` means here; refuses one that is not there."""
+def resolve_device(device: str, family: str) -> str:
+    """The device that `auto` means here for a family; refuses one that is not there.
+
+    Raises:
+        ValueError: for an unknown device, or for cuda where torch sees no GPU.
+    """
     options = ("auto", *DEVICES)
     if device not in options:
         raise unknown("device", device, options)
-    return "cpu" if device == "auto" else device
+    if device != "auto":
+        return find_device(device).name
+    return "cuda" if can_use_cuda() and not family_entry(family).cpu_only else "cpu"
+
+
+def can_use_cuda() -> bool:
+    """Whether torch sees a GPU and what steps physics there is installed."""
+    return torch.cuda.is_available() and all(map(importlib.util.find_spec, GPU_MODULES))
 
 
 def _default(value: int | None, default: int) -> int:

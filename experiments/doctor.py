@@ -5,32 +5,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
+from quickstudy.experiments.finding import Finding
+from quickstudy.experiments.gpu_doctor import gpu_findings
 from quickstudy.experiments.run_folder import package_versions
 from quickstudy.experiments.video import GL_PACKAGE_HINT
 
 MIN_FREE_GB = 2.0
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    what: str
-    good: bool
-    detail: str
-    fix: str = ""
-    """The command that mends it, where something is missing."""
-
-
 def examine() -> list[Finding]:
     """Look at everything a run may need."""
-    checks: list[Callable[[], Finding]] = [_python, _mujoco, _rendering, _gpu, _compiler, _disk]
-    return [*_packages(), *(check() for check in checks)]
+    checks: list[Callable[[], Finding]] = [_python, _mujoco, _rendering, _compiler, _disk]
+    return [*_packages(), *(check() for check in checks), *gpu_findings()]
 
 
 def table(findings: list[Finding]) -> Table:
@@ -84,15 +74,6 @@ def _rendering() -> Finding:
         return Finding("rendering", True, f"off-screen rendering works (MUJOCO_GL {platform})")
     last = (result.stderr.strip().splitlines() or ["no message"])[-1]
     return Finding("rendering", False, last, GL_PACKAGE_HINT.split(": ", 1)[1])
-
-
-def _gpu() -> Finding:
-    import torch
-
-    if torch.cuda.is_available():
-        return Finding("GPU", True, f"{torch.cuda.get_device_name()} (not used yet: --device cpu)")
-    build = "CPU build of torch" if torch.version.cuda is None else f"CUDA {torch.version.cuda}"
-    return Finding("GPU", False, f"none visible ({build}); everything runs on the CPU")
 
 
 def _compiler() -> Finding:

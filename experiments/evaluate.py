@@ -1,13 +1,11 @@
 """Evaluation: exactly the asked tasks, exactly K episodes of each.
 
-Shape legend: N tasks, D task parameters, K episodes per trial.
+Shape legend: N tasks, D task parameters.
 """
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstudy.envs.accounts import TrialResults, joined
 from quickstudy.envs.play import Policy, play_one_trial
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 
@@ -25,7 +23,8 @@ def evaluate(
     switch_episode: int | None = None,
     reveal_task: bool = False,
     seed: int = 0,
-) -> NDArray[np.float64]:
+    device: str = "cpu",
+) -> TrialResults:
     """Play one trial on each task; returns are unscaled.
 
     Every world plays one trial and no other is counted, so short episodes cannot crowd out long
@@ -41,9 +40,13 @@ def evaluate(
             one task per trial.
         reveal_task: append the task to the observation.
         seed: of physics noise.
+        device: where the worlds are; a policy that is an agent must be there too.
 
     Returns:
-        The return of each episode, `(N, K)`.
+        One trial on each task, row i that of task i.
+
+    Raises:
+        ValueError: for tasks that the family does not have.
     """
     parts = []
     for start in range(0, len(task_ND), MAX_WORLDS):
@@ -56,7 +59,8 @@ def evaluate(
             switch_episode=switch_episode,
             task_source=FixedTasks(part_ND),
             reveal_task=reveal_task,
+            device=device,
         )
-        parts.append(play_one_trial(policy, env, seed + start)[0])
+        parts.append(play_one_trial(policy, env, seed + start))
         env.close()
-    return torch.cat(parts).numpy()
+    return joined(parts)

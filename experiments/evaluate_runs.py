@@ -25,16 +25,16 @@ def evaluate_runs(runs: Sequence[Path], config: EvalConfig, checkpoint: str = "l
         ValueError: for no run, an unknown split or checkpoint, a folder that holds no run, or runs
             that differ in more than their seed.
     """
-    if not runs:
-        raise ValueError("Which run? Give at least one run folder.")
+    family = family_of(runs)
     if checkpoint not in CHECKPOINTS:
         raise unknown("checkpoint", checkpoint, CHECKPOINTS)
     require_positive("tasks", config.tasks)
     if config.episodes is not None:
         require_positive("episodes", config.episodes)
     # Refused before any checkpoint is read.
-    family_class(RunFolder(runs[0]).config()["family"]).task_space.check_split(config.split)
-    agents, configs = zip(*[load_run(run, checkpoint) for run in runs], strict=True)
+    family_class(family).task_space.check_split(config.split)
+    loaded = [load_run(run, checkpoint, config.device) for run in runs]
+    agents, configs = zip(*loaded, strict=True)
     _require_alike(runs, configs)
     with torch_threads(ACTING):
         return evaluate_agents(list(agents), configs[0], config)
@@ -46,7 +46,7 @@ def export_memory(run: Path, config: EvalConfig, checkpoint: str = "latest") -> 
     Raises:
         ValueError: as `evaluate_runs`, and for an agent without a memory.
     """
-    agent, training = load_run(run, checkpoint)
+    agent, training = load_run(run, checkpoint, config.device)
     if not agent.memory.initial_state(1):
         raise ValueError(f"{run} is a run of {training.agent}, which has no memory to save.")
     with torch_threads(ACTING):
@@ -55,8 +55,22 @@ def export_memory(run: Path, config: EvalConfig, checkpoint: str = "latest") -> 
     return save_memory(points, run, parameters)
 
 
-def load_run(run_dir: Path, checkpoint: str = "latest") -> tuple[Agent, TrainConfig]:
-    """The trained agent of a run folder, and what it was trained with.
+def family_of(runs: Sequence[Path]) -> str:
+    """The family of the first run.
+
+    Raises:
+        ValueError: for no run, or a folder that holds none.
+    """
+    if not runs:
+        raise ValueError("Which run? Give at least one run folder.")
+    family: str = RunFolder(runs[0]).config()["family"]
+    return family
+
+
+def load_run(
+    run_dir: Path, checkpoint: str = "latest", device: str = "cpu"
+) -> tuple[Agent, TrainConfig]:
+    """The trained agent of a run folder, on a device, and what it was trained with.
 
     Raises:
         ValueError: for a folder that holds no run, or no usable checkpoint.
@@ -66,12 +80,13 @@ def load_run(run_dir: Path, checkpoint: str = "latest") -> tuple[Agent, TrainCon
     checkpoints = Checkpoints(run.checkpoints)
     load = checkpoints.load_best if checkpoint == "best" else checkpoints.load_latest
     state, _ = load()
-    return load_agent(state)
+    return load_agent(state, device)
 
 
 def _require_alike(runs: Sequence[Path], configs: Sequence[TrainConfig]) -> None:
     for run, config in zip(runs, configs, strict=True):
-        if replace(config, seed=configs[0].seed) != configs[0]:
+        # Where they were trained is a matter of speed.
+        if replace(config, seed=configs[0].seed, device=configs[0].device) != configs[0]:
             raise ValueError(
                 f"{run} and {runs[0]} differ in more than their seed: evaluate them separately."
             )

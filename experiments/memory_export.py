@@ -47,6 +47,7 @@ def collect_memory(agent: Agent, training: TrainConfig, config: EvalConfig) -> M
         switch_episode=config.switch_episode or training.switch_episode,
         task_source=FixedTasks(task_ND),
         reveal_task=agent_config(training.agent).sees_task,
+        device=config.device,
     )
     policy = AgentPolicy(agent, deterministic=not config.sampled, seed=config.seed)
     points = _play(policy, env, config.seed)
@@ -83,15 +84,16 @@ def _play(policy: AgentPolicy, env: TrialEnv, seed: int) -> MemoryPoints:
     playing_N = torch.ones(env.num_worlds, dtype=torch.bool)
     episode_N = torch.ones(env.num_worlds, dtype=torch.int64)
     return_N = torch.zeros(env.num_worlds)
-    task_ND = env.tasks.clone()
+    task_ND = env.tasks.to("cpu", copy=True)
     parts = []
     while playing_N.any():
         time_step = env.step(policy.act(time_step))
-        return_N = return_N + time_step.reward
-        ended_N = time_step.episode_start & playing_N
-        fields = (policy.memory, task_ND, episode_N, return_N)
+        start_N, trial_end_N = time_step.episode_start.cpu(), time_step.trial_end.cpu()
+        return_N = return_N + time_step.reward.cpu()
+        ended_N = start_N & playing_N
+        fields = (policy.memory.cpu(), task_ND, episode_N, return_N)
         parts.append([rows[ended_N] for rows in fields])
         episode_N = episode_N + ended_N
-        return_N = return_N.masked_fill(time_step.episode_start, 0.0)
-        playing_N = playing_N & ~time_step.trial_end
+        return_N = return_N.masked_fill(start_N, 0.0)
+        playing_N = playing_N & ~trial_end_N
     return MemoryPoints(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -40,9 +40,11 @@ class Player:
     sees_task: bool
     episode_length: int
     episodes_per_trial: int
+    device: str = "cpu"
+    """Where it acts."""
 
 
-def make_player(family: str, agent: str, seed: int) -> Player:
+def make_player(family: str, agent: str, seed: int, device: str = "cpu") -> Player:
     """The policy a user names: zero, random, expert, or a run folder.
 
     Raises:
@@ -51,17 +53,18 @@ def make_player(family: str, agent: str, seed: int) -> Player:
     entry = family_entry(family)
     if agent in DUMMIES:
         policy = DUMMIES[agent](seed)
-        return Player(policy, False, entry.episode_length, entry.episodes_per_trial)
+        return Player(policy, False, entry.episode_length, entry.episodes_per_trial, device)
     if not Path(agent).is_dir():
         raise unknown("agent (nor is it a run folder)", agent, DUMMIES)
     state, _ = Checkpoints(RunFolder(Path(agent)).checkpoints).load_latest()
-    trained, config = load_agent(state)
+    trained, config = load_agent(state, device)
     if config.family != family:
         raise ValueError(f"{agent} was trained on {config.family}, not on {family}.")
     assert config.episode_length is not None
     assert config.episodes_per_trial is not None
     sees_task = agent_config(config.agent).sees_task
-    return Player(AgentPolicy(trained), sees_task, config.episode_length, config.episodes_per_trial)
+    trial = config.episode_length, config.episodes_per_trial
+    return Player(AgentPolicy(trained), sees_task, *trial, device)
 
 
 def play(family: str, player: Player, task_ND: Tensor, seed: int) -> Table:
@@ -73,12 +76,13 @@ def play(family: str, player: Player, task_ND: Tensor, seed: int) -> Table:
         episodes_per_trial=player.episodes_per_trial,
         task_source=FixedTasks(task_ND),
         reveal_task=player.sees_task,
+        device=player.device,
     )
-    returns_NK, lengths_NK = play_one_trial(player.policy, env, seed)
+    results = play_one_trial(player.policy, env, seed)
     names = [f"{p.name} ({p.unit})" for p in env.family.task_space.parameters]
     episodes = [f"episode {k}" for k in range(1, env.episodes_per_trial + 1)]
     table = Table(*names, *episodes, title=f"{env.name}: return (steps) of each episode")
-    rows = zip(task_ND.tolist(), returns_NK.tolist(), lengths_NK.tolist(), strict=True)
+    rows = zip(task_ND.tolist(), results.returns.tolist(), results.lengths.tolist(), strict=True)
     for task, returns, lengths in rows:
         cells = [f"{r:.1f} ({steps})" for r, steps in zip(returns, lengths, strict=True)]
         table.add_row(*[f"{value:.3g}" for value in task], *cells)
@@ -113,5 +117,6 @@ def film_player(family: str, player: Player, task_ND: Tensor, seed: int, path: P
         episodes_per_trial=player.episodes_per_trial,
         reveal_task=player.sees_task,
         seed=seed,
+        device=player.device,
     )
     write_mp4(path, frames, fps)

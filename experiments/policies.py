@@ -59,7 +59,7 @@ class ExpertPolicy:
         family: Family = self._env.family
         belief_ND = self._env.tasks
         if self.belief_D is not None:
-            belief_ND = self.belief_D.expand_as(belief_ND)
+            belief_ND = self.belief_D.to(belief_ND.device).expand_as(belief_ND)
         action = family.expert_action(belief_ND)
         if action is None:
             raise ValueError(f"{self._env.name} has no scripted expert.")
@@ -121,6 +121,6 @@ class AgentPolicy:
         if self._belief_D is not None:
             size = len(self._belief_D)
             seen = time_step.observation.clone()
-            seen[:, -size:] = self._belief_D.to(seen.dtype)
+            seen[:, -size:] = self._belief_D.to(seen)
             time_step = replace(time_step, observation=seen)
         return time_step

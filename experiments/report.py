@@ -3,6 +3,7 @@
 Shape legend: S seeds (agents), N tasks, D task parameters, K episodes.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from quickstudy.agents.agent import Agent
 from quickstudy.agents.registry import agent_config
+from quickstudy.envs.accounts import TrialResults
 from quickstudy.envs.anchors import Anchors, stored_anchors
 from quickstudy.envs.references.reference import Reference
 from quickstudy.envs.references.stored import stored_references
@@ -31,7 +33,7 @@ from quickstudy.experiments.statistics import (
 )
 
 Returns = NDArray[np.float64]
-
+Successes = NDArray[np.bool_]
 
 FEW_TASKS = 4
 """Up to so many tasks have a row of their own."""
@@ -54,6 +56,8 @@ class EvalConfig:
     switch_episode: int | None = None
     """The episode (2 … K) from which on the next task of the list is played; None: as in
     training."""
+    device: str = "cpu"
+    """Where worlds and agents are: cpu, cuda or warp-cpu."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Report:
     anchors: Anchors | None
     references: tuple[Reference, ...] = ()
     """What known strategies earn in trials like these."""
+    successes_SNK: Successes | None = None
+    """Whether any step of the episode was a success; None where the family has no such notion."""
 
     @property
     def trial(self) -> Interval:
@@ -88,6 +94,12 @@ class Report:
     def curve(self) -> list[Interval]:
         """Mean return of each episode with its 95 % interval, tasks weighted as listed."""
         return self._curve(self.returns_SNK)
+
+    @property
+    def success_rate(self) -> list[Interval] | None:
+        """Share of tasks that are solved in each episode with its 95 % interval."""
+        successes = self.successes_SNK
+        return None if successes is None else self._curve(successes.astype(np.float64))
 
     @property
     def gain(self) -> Interval:
@@ -110,7 +122,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: returns `[task][episode]` (mean over agents) and `[seed][task][episode]`."""
-        wiped = self.wiped_SNK
+        wiped, successes, rates = self.wiped_SNK, self.successes_SNK, self.success_rate
         return {
             "family": self.family,
             "agent": self.agent,
@@ -119,6 +131,7 @@ class Report:
             "returns": self.returns_SNK.mean(axis=0).tolist(),
             "returns_by_seed": self.returns_SNK.tolist(),
             "returns_memory_wiped_by_seed": None if wiped is None else wiped.tolist(),
+            "successes_by_seed": None if successes is None else successes.tolist(),
             "interval": {
                 "confidence": 0.95,
                 "mean": [asdict(interval) for interval in self.curve],
@@ -128,6 +141,7 @@ class Report:
                 "memory_wiped_mean": None
                 if wiped is None
                 else [asdict(i) for i in self._curve(wiped)],
+                "success": None if rates is None else [asdict(i) for i in rates],
             },
             "normalised": self.normalised,
             "anchors": None if self.anchors is None else asdict(self.anchors),
@@ -139,7 +153,9 @@ class Report:
         """`eval/<split>/…` for TensorBoard and the metrics."""
         prefix = f"eval/{self.config.split}"
         curve = {f"{prefix}/return_ep{k}": i.point for k, i in enumerate(self.curve, start=1)}
-        return curve | {f"{prefix}/gain": self.gain.point}
+        rates = enumerate(self.success_rate or (), start=1)
+        solved = {f"{prefix}/success_ep{k}": i.point for k, i in rates}
+        return curve | {f"{prefix}/gain": self.gain.point} | solved
 
     def table(self) -> Table:
         """The report as a table for the terminal."""
@@ -166,6 +182,8 @@ class Report:
         )
         columns = ["", *[f"episode {k}" for k in range(1, num_episodes + 1)], "gain"]
         rows = [[self.agent, *map(_interval, self.curve), _interval(self.gain)]]
+        if self.success_rate is not None:
+            rows.append(["success rate", *map(_interval, self.success_rate), ""])
         rows += self._rows_by_task()
         if self.wiped_SNK is not None:
             wiped = [*map(_interval, self._curve(self.wiped_SNK)), ""]
@@ -250,7 +268,7 @@ def evaluate_agents(
     task_ND = space.listing(config.split, config.tasks, config.seed)
     assert training.episode_length is not None
 
-    def returns(agent: Agent, wipe_memory: bool) -> Returns:
+    def play(agent: Agent, wipe_memory: bool) -> TrialResults:
         policy = AgentPolicy(
             agent,
             deterministic=not config.sampled,
@@ -266,19 +284,32 @@ def evaluate_agents(
             switch_episode=config.switch_episode or training.switch_episode,
             reveal_task=agent_config(training.agent).sees_task,
             seed=config.seed,
+            device=config.device,
         )
 
     wipe = ablate and (config.episodes or training.episodes_per_trial) != 1
+    played = [play(agent, wipe_memory=False) for agent in agents]
+    wiped = [play(agent, wipe_memory=True) for agent in agents] if wipe else []
     return Report(
         training.family,
         training.agent,
         config,
         task_ND,
-        np.stack([returns(agent, wipe_memory=False) for agent in agents]),
-        np.stack([returns(agent, wipe_memory=True) for agent in agents]) if wipe else None,
+        _returns(played),
+        _returns(wiped) if wipe else None,
         _anchors(training, config),
         _references(training, config),
+        _successes(played),
     )
+
+
+def _returns(played: Sequence[TrialResults]) -> Returns:
+    return np.stack([trials.returns.numpy() for trials in played])
+
+
+def _successes(played: Sequence[TrialResults]) -> Successes | None:
+    known = [trials.successes.numpy() for trials in played if trials.successes is not None]
+    return np.stack(known) if known else None
 
 
 def _anchors(training: TrainConfig, config: EvalConfig) -> Anchors | None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,9 +10,10 @@ from rich.console import Console
 from torch import Tensor
 
 from quickstudy.agents.registry import agent_config
+from quickstudy.envs.accounts import TrialResults
 from quickstudy.envs.registry import family_class
-from quickstudy.experiments.checkpoint import Checkpoints
-from quickstudy.experiments.config import TrainConfig, resolve
+from quickstudy.experiments.checkpoint import Checkpoints, State
+from quickstudy.experiments.config import TrainConfig, resolve, resolve_device
 from quickstudy.experiments.console import make_console
 from quickstudy.experiments.policies import AgentPolicy
 from quickstudy.experiments.progress import Display
@@ -20,7 +22,12 @@ from quickstudy.experiments.run_folder import RunFolder, default_path
 from quickstudy.experiments.signals import StopRequest
 from quickstudy.experiments.tensorboard import Dashboard
 from quickstudy.experiments.threads import ACTING, torch_threads
-from quickstudy.experiments.training import Progress, Training, returns_by_episode
+from quickstudy.experiments.training import (
+    Progress,
+    Training,
+    returns_by_episode,
+    success_by_episode,
+)
 from quickstudy.experiments.video import RenderingUnavailableError, film, gif_bytes, write_mp4
 
 
@@ -28,31 +35,53 @@ def train(config: TrainConfig, run_dir: Path | None = None, console: Console | N
     """Train an agent in a new run folder; returns the folder.
 
     Raises:
-        ValueError: for a configuration that cannot be run, before anything is built.
+        ValueError: for a configuration that cannot be run (before anything is built), or one that
+            needs an extra that is not installed; nothing has been written then.
         SystemExit: after a stop signal, once the state is saved (code 128 + the signal's number).
     """
     config = resolve(config)
     path = run_dir or default_path(config.family, config.agent, config.seed)
+    training = Training(config)  # what cannot be built leaves no folder
     with RunFolder.create(path, config.to_dict(), sys.argv) as run:
-        _run(Training(config), run, console or make_console())
+        _run(training, run, console or make_console())
     return path
 
 
-def resume(run_dir: Path, console: Console | None = None) -> Path:
+def resume(run_dir: Path, console: Console | None = None, device: str | None = None) -> Path:
     """Go on with a run from its last good checkpoint, bit for bit; returns its folder.
 
+    Args:
+        run_dir: the run's folder.
+        console: where to print.
+        device: where to run; where the run was begun if None. On another device than its last
+            checkpoint's it goes on, but not bit for bit.
+
     Raises:
-        ValueError: if the folder holds no run, or no usable checkpoint.
+        ValueError: if the folder holds no run, or no usable checkpoint, or if the device is not
+            there.
     """
+    console = console or make_console()
     with RunFolder.resume(run_dir, sys.argv) as run:
-        training = Training(TrainConfig.from_dict(run.config()))
+        config = TrainConfig.from_dict(run.config())
+        config = replace(config, device=resolve_device(device or config.device, config.family))
+        training = Training(config)
         checkpoints = Checkpoints(run.checkpoints)
         if checkpoints.paths():
-            training.load_state_dict(checkpoints.load_latest()[0])
+            _restore(training, checkpoints.load_latest()[0], console)
         run.metrics.truncate_after(training.num_updates)
         run.perf.truncate_after(training.num_updates)
-        _run(training, run, console or make_console())
+        _run(training, run, console)
     return run_dir
+
+
+def _restore(training: Training, state: State, console: Console) -> None:
+    before, now = state["config"]["device"], training.config.device
+    if before != now:
+        console.print(
+            f"The checkpoint is from device {before}: on {now} the run goes on where it was, but "
+            "no longer bit for bit."
+        )
+    training.load_state_dict(state)
 
 
 def _run(training: Training, run: RunFolder, console: Console) -> None:
@@ -60,6 +89,7 @@ def _run(training: Training, run: RunFolder, console: Console) -> None:
     checkpoints = Checkpoints(run.checkpoints)
     dashboard = Dashboard(run.path, purge_step=training.frames or None)
     console.print(f"Run folder: {run.path}   (tensorboard --logdir {run.path.parent})")
+    console.print(f"Device: {training.config.device}")
     saved_at = training.num_updates if checkpoints.paths() else None
     with StopRequest() as stop, Display(training.config, console) as display:
         while not training.finished and stop.received is None:
@@ -83,7 +113,7 @@ def _log(
 ) -> None:
     """Metrics that depend on the seed alone go to one file, wall-clock figures to another."""
     returns_K = returns_by_episode(progress.trials)
-    row = _adaptation_scalars(returns_K)
+    row = _adaptation_scalars(returns_K) | _success_scalars(progress.trials)
     row |= {f"train/{name}": value for name, value in progress.learning.items()}
     row["train/diverged_worlds"] = float(training.actor.env.num_diverged)
     if training.num_updates % training.config.eval_interval == 0:
@@ -108,6 +138,13 @@ def _adaptation_scalars(returns_K: Tensor) -> dict[str, float]:
     return returns | {"adapt/gain": float(returns_K[-1] - returns_K[0])}
 
 
+def _success_scalars(trials: TrialResults) -> dict[str, float]:
+    """Empty for families that do not say what a success is."""
+    success_K = success_by_episode(trials)
+    rates = [] if success_K is None else success_K.tolist()
+    return {f"train/success_ep{k}": rate for k, rate in enumerate(rates, start=1)}
+
+
 def _save(
     training: Training, progress: Progress | None, run: RunFolder, checkpoints: Checkpoints
 ) -> int | None:
@@ -128,7 +165,7 @@ def _save(
 
 
 def _evaluate_briefly(training: Training) -> Report:
-    config = EvalConfig(tasks=training.config.eval_tasks)
+    config = EvalConfig(tasks=training.config.eval_tasks, device=training.config.device)
     with torch_threads(ACTING):
         return evaluate_agents([training.agent], training.config, config, ablate=False)
 
@@ -136,7 +173,8 @@ def _evaluate_briefly(training: Training) -> Report:
 def _conclude(training: Training, run: RunFolder, dashboard: Dashboard, console: Console) -> None:
     """Evaluate on held-out tasks, print the table, and film the agent."""
     with torch_threads(ACTING):
-        report = evaluate_agents([training.agent], training.config, EvalConfig())
+        config = EvalConfig(device=training.config.device)
+        report = evaluate_agents([training.agent], training.config, config)
     console.print(report.table())
     (run.path / "evaluation.json").write_text(json.dumps(report.to_dict()))
     dashboard.text("evaluation", report.markdown(), training.frames)
@@ -164,6 +202,7 @@ def _film(training: Training, path: Path, dashboard: Dashboard) -> Path:
         episode_length=config.episode_length,
         episodes_per_trial=config.episodes_per_trial,
         reveal_task=agent_config(config.agent).sees_task,
+        device=config.device,
     )
     write_mp4(path, frames, fps)
     height, width = frames[0].shape[:2]

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from quickstudy.agents.agent import Agent
+from quickstudy.agents.captured import CapturedActor
 from quickstudy.agents.learner import Learner
 from quickstudy.agents.models import ModelConfig
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.registry import agent_config
 from quickstudy.agents.rollout import Actor
-from quickstudy.envs.trials import TimeStep, TrialEnv, TrialResults
+from quickstudy.envs.accounts import TrialResults
+from quickstudy.envs.devices import find_device
+from quickstudy.envs.trials import TimeStep, TrialEnv
+from quickstudy.experiments.checkpoint import moved
 from quickstudy.experiments.config import TrainConfig
 from quickstudy.experiments.threads import ACTING, available, torch_threads
 
@@ -46,8 +50,9 @@ class Training:
             reveal_task=agent_config(config.agent).sees_task,
             device=config.device,
         )
-        self.agent = build_agent(config, env)
-        self.actor = Actor.start(self.agent, env, config.seed, open_ended=config.open_ended)
+        self.agent = build_agent(config, env).place(env.family.placement)
+        kind = CapturedActor if env.device.type == "cuda" else Actor
+        self.actor = kind.start(self.agent, env, config.seed, open_ended=config.open_ended)
         self.learner = Learner(
             self.agent,
             PPO(config.ppo),
@@ -83,9 +88,9 @@ class Training:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain types and tensors, from which `load_state_dict` continues bit for bit."""
+        """Plain types and tensors on the CPU, from which `load_state_dict` goes on bit for bit."""
         step = self.actor.time_step
-        return {
+        state: dict[str, Any] = {
             "agent": self.agent.state_dict(),
             "learner": self.learner.state_dict(),
             "env": self.actor.env.state_dict(),
@@ -96,9 +101,12 @@ class Training:
             "best_return": self.best_return,
             "config": self.config.to_dict(),
         }
+        on_cpu: dict[str, Any] = moved(state, "cpu")
+        return on_cpu
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Go on where `state_dict` was taken; on another device not bit for bit."""
+        state = moved(state, self.actor.env.device)
         self.agent.load_state_dict(state["agent"])
         self.learner.load_state_dict(state["learner"])
         self.actor.env.load_state_dict(state["env"])
@@ -134,15 +142,20 @@ def _with_width(memory: ModelConfig, width: int) -> ModelConfig:
     return replace(memory, **sizes)
 
 
-def load_agent(state: dict[str, Any]) -> tuple[Agent, TrainConfig]:
-    """The agent in a checkpoint's state, and the configuration it was trained with."""
+def load_agent(state: dict[str, Any], device: str = "cpu") -> tuple[Agent, TrainConfig]:
+    """The agent in a checkpoint's state, on a device, and the configuration it was trained with."""
     config = TrainConfig.from_dict(state["config"])
     env = TrialEnv(config.family, 1, reveal_task=agent_config(config.agent).sees_task)
     agent = build_agent(config, env)
     agent.load_state_dict(state["agent"])
-    return agent.requires_grad_(False), config
+    return agent.requires_grad_(False).place(find_device(device)), config
 
 
 def returns_by_episode(trials: TrialResults) -> Tensor:
     """Mean return of episodes 1 … K, `(K,)`; NaN where no trial has finished."""
     return torch.nanmean(trials.returns, dim=0)
+
+
+def success_by_episode(trials: TrialResults) -> Tensor | None:
+    """Share of trials that were solved in episodes 1 … K, `(K,)`; None without such a notion."""
+    return None if trials.successes is None else trials.successes.double().mean(dim=0)

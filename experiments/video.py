@@ -35,6 +35,7 @@ def film(
     episodes_per_trial: int | None = None,
     reveal_task: bool = False,
     seed: int = 0,
+    device: str = "cpu",
 ) -> tuple[list[Frame], float]:
     """Play one trial on each task and film it.
 
@@ -46,6 +47,7 @@ def film(
         episodes_per_trial: K; the family's default if None.
         reveal_task: append the task to the observation.
         seed: of physics noise.
+        device: where the worlds are; a policy that is an agent must be there too.
 
     Returns:
         RGB frames (even height and width, as video encoders want), and their number per second of
@@ -61,6 +63,7 @@ def film(
         episodes_per_trial=episodes_per_trial,
         task_source=FixedTasks(task_ND),
         reveal_task=reveal_task,
+        device=device,
     )
     stride = -(-env.trial_length // MAX_FRAMES)
     time_step = env.reset(seed)

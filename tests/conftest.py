@@ -1,6 +1,8 @@
 """What all tests share."""
 
+import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,16 @@ EVERYDAY_METAWORLD = "MetaWorldML1Reach"
 
 EVERYDAY_DMC = {"DMCFingerTurnHard", "DMCPointMassHard", "ProjectedDMC"}
 """Those of the control suite with something of their own; the contracts of the others are slow."""
+
+
+@pytest.fixture(name="no_host_reads", scope="session")
+def _no_host_reads():
+    """The context manager of `tests/no_host_reads.py` (tests import nothing from each other)."""
+    file = Path(__file__).with_name("no_host_reads.py")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.no_host_reads
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from quickstudy.agents.layers import linear
+from quickstudy.agents.layers import full_precision, linear
 from quickstudy.agents.sequence_model import SequenceModel, State
 
 PAST_TAPS = 3
@@ -156,7 +156,8 @@ class _Block(nn.Module):
             self.features(normal_TBW), reset_TB, past_BJF, self.taps_JF
         )
         rule = self._rule(normal_TBW, convolved_TBF)
-        answer_TBHV, memory_BHKV = delta_scan(rule, reset_TB, memory_BHKV)
+        with full_precision(x_TBW):
+            answer_TBHV, memory_BHKV = delta_scan(rule, reset_TB, memory_BHKV)
         return self._join(x_TBW, normal_TBW, answer_TBHV), past_BJF, memory_BHKV
 
     def _rule(self, normal_RW: Tensor, convolved_RF: Tensor) -> DeltaRule:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickstudy.agents.layers import linear
+from quickstudy.agents.layers import full_precision, linear
 from quickstudy.agents.sequence_model import SequenceModel, State, blank_where
 
 
@@ -51,9 +51,10 @@ class GRU(SequenceModel):
 
     def _scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
         weight_GD, weight_GH, bias_G, bias_of_y_G = self._parameters_in_order()
-        y_TBH: Tensor = _GRUScan.apply(  # type: ignore[no-untyped-call]  # torch has no types here
-            x_TBD, reset_TB, state[0], weight_GD, bias_G, weight_GH, bias_of_y_G
-        )
+        with full_precision(x_TBD):
+            y_TBH: Tensor = _GRUScan.apply(  # type: ignore[no-untyped-call]  # torch's
+                x_TBD, reset_TB, state[0], weight_GD, bias_G, weight_GH, bias_of_y_G
+            )
         return y_TBH, (y_TBH[-1],)
 
     def _parameters_in_order(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

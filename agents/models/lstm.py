@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from quickstudy.agents.layers import linear
+from quickstudy.agents.layers import full_precision, linear
 from quickstudy.agents.sequence_model import SequenceModel, State, blank_where
 
 
@@ -57,9 +57,10 @@ class LSTM(SequenceModel):
 
     def _scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
         projection = self.input_projection
-        h_TBH, c_BH = _LSTMScan.apply(  # type: ignore[no-untyped-call]  # torch has no types here
-            x_TBD, reset_TB, *state, projection.weight, projection.bias, self.hidden_weight
-        )
+        with full_precision(x_TBD):
+            h_TBH, c_BH = _LSTMScan.apply(  # type: ignore[no-untyped-call]  # torch's
+                x_TBD, reset_TB, *state, projection.weight, projection.bias, self.hidden_weight
+            )
         return h_TBH, (h_TBH[-1], c_BH)
 
 

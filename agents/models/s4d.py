@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from quickstudy.agents.layers import full_precision
 from quickstudy.agents.scan import diag_scan
 from quickstudy.agents.sequence_model import blank_where
 from quickstudy.agents.ssm import (
@@ -109,7 +110,8 @@ class S4DLayer(StateSpaceLayer):
 
     def scan(self, u_TBH: Tensor, reset_TB: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.mode == "convolution":
-            return self._convolve(u_TBH, reset_TB, x)
+            with full_precision(u_TBH):
+                return self._convolve(u_TBH, reset_TB, x)
         gate_HN, C_HK = self.operators()
         outputs = []
         for start in range(0, len(u_TBH), PIECE):

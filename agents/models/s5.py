@@ -111,11 +111,11 @@ class S5Layer(StateSpaceLayer):
 
     def scan(self, u_TBH: Tensor, reset_TB: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         gate_P, B_KH, C_HK = self.operators()
-        x_TBP = diag_scan(gate_P, complexes(functional.linear(u_TBH, B_KH)), x, reset_TB)
+        x_TBP = diag_scan(gate_P, _numbers(functional.linear(u_TBH, B_KH)), x, reset_TB)
         return self._output(x_TBP, C_HK, u_TBH), x_TBP[-1]
 
     def _output(self, x: Tensor, C_HK: Tensor, u: Tensor) -> Tensor:
-        y = functional.linear(reals(x), C_HK)
+        y = functional.linear(reals(x), C_HK).to(u.dtype)
         return torch.addcmul(y, self.D_H, u)
 
     def _operators(self) -> tuple[Tensor, ...]:
@@ -126,6 +126,13 @@ class S5Layer(StateSpaceLayer):
         B_KH = torch.view_as_real(B_PH).transpose(1, 2).flatten(0, 1)
         C_HK = (self.C_HP2 * self.C_HP2.new_tensor([2.0, -2.0])).flatten(1)
         return gate_P, B_KH, C_HK
+
+
+def _numbers(rows_TBK: Tensor) -> Tensor:
+    """As the scan takes complex numbers: pairs `(T, B, P, 2)` of bfloat16, which has none."""
+    if rows_TBK.dtype == torch.bfloat16:
+        return rows_TBK.view(*rows_TBK.shape[:2], -1, 2)
+    return complexes(rows_TBK)
 
 
 def _blocks_of_hippo(size: int, blocks: int) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,7 @@ class Transformer(SequenceModel):
         return keys, values, torch.zeros(batch, dtype=torch.int64, device=device)
 
     def _step(self, x_BD: Tensor, reset_B: Tensor, state: State) -> tuple[Tensor, State]:
-        keys, values, count_B = (_blank_where if _in_place() else blank_where)(reset_B, state)
+        keys, values, count_B = self._blank_where(reset_B, state)
         x_Bd = self.embedding(x_BD)
         turns = self._rotation(count_B)
         place = (torch.arange(len(x_BD), device=x_BD.device), count_B % self.context)
@@ -102,12 +102,29 @@ class Transformer(SequenceModel):
 
     def _used(self, count_B: Tensor) -> tuple[int, Tensor | None]:
         """How many slots any world uses after this input, and which each may look at."""
+        if not self.peeks:
+            return self.context, self._visible(self.context, count_B)
         fewest, most = int(count_B.min()), int(count_B.max())
         used = min(most + 1, self.context)
         if fewest + 1 >= used:
             return used, None
+        return used, self._visible(used, count_B)
+
+    def _visible(self, used: int, count_B: Tensor) -> Tensor:
+        """True where a world may look, `(B, 1, 1, used)`."""
         slot_W = torch.arange(used, device=count_B.device)
-        return used, (slot_W <= count_B.unsqueeze(1))[:, None, None]
+        return (slot_W <= count_B.unsqueeze(1))[:, None, None]
+
+    def _blank_where(self, reset_B: Tensor, state: State) -> State:
+        """`blank_where`; in place if allowed, and then at no cost where a look shows no reset."""
+        if not _in_place():
+            return blank_where(reset_B, state)
+        for rows in state:
+            if not self.peeks:
+                rows.masked_fill_(reset_B.view(-1, *[1] * (rows.ndim - 1)), 0)
+            elif reset_B.any():
+                rows[reset_B] = 0
+        return state
 
     def _scan(self, x_TBD: Tensor, reset_TB: Tensor, state: State) -> tuple[Tensor, State]:
         keys, values, count_B = state
@@ -254,11 +271,3 @@ def _in_place() -> bool:
 def _write(cache_BWd: Tensor, place: tuple[Tensor, Tensor], row_Bd: Tensor) -> Tensor:
     """The cache with one row per world replaced."""
     return (cache_BWd.index_put_ if _in_place() else cache_BWd.index_put)(place, row_Bd)
-
-
-def _blank_where(reset_B: Tensor, state: State) -> State:
-    """`blank_where`, in place and at no cost where nothing is reset."""
-    if reset_B.any():
-        for rows in state:
-            rows[reset_B] = 0
-    return state

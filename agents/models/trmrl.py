@@ -115,7 +115,7 @@ class TrMRL(SequenceModel):
         position_NS = (filled_NS.cumsum(dim=1) - 1).clamp(min=0)
         table_Sd = sinusoids(self.window, self.output_size, window_NSd)
         x_NSd = (window_NSd + table_Sd[position_NS]).masked_fill(~filled_NS.unsqueeze(2), 0.0)
-        mask = _mask(filled_NS)
+        mask = _mask(filled_NS, peeks=self.peeks)
         for layer in self.layers[:-1]:
             x_NSd = layer(x_NSd, self.window, mask)
         # Of the last layer only the present slot is read.
@@ -163,14 +163,14 @@ def sinusoids(slots: int, features: int, like: Tensor) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1).to(like.dtype)
 
 
-def _mask(filled_NS: Tensor) -> Tensor:
+def _mask(filled_NS: Tensor, *, peeks: bool) -> Tensor:
     """True where slot q may look, `(N or 1, 1, S, S)`: at itself and at filled slots before it.
 
     A slot without input looks at itself, since to look at nothing is not defined; none reads it.
     """
     S = filled_NS.shape[1]
     causal_SS = torch.ones(S, S, dtype=torch.bool, device=filled_NS.device).tril()
-    if filled_NS.all():
+    if peeks and filled_NS.all():
         return causal_SS.view(1, 1, S, S)
     itself_SS = torch.eye(S, dtype=torch.bool, device=filled_NS.device)
     return (causal_SS & filled_NS.unsqueeze(1)).logical_or(itself_SS).unsqueeze(1)

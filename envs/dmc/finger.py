@@ -98,5 +98,5 @@ class FingerTurn(Finger):
         return (self._distance() <= 0.0).to(torch.float64)
 
     def _place_markers(self, data: mujoco.MjData, world: int) -> None:
-        target_2 = self._drawn["target"][world].numpy()
+        target_2 = self._drawn["target"][world].cpu().numpy()
         data.site("target").xpos[[0, 2]] = data.body("spinner").xpos[[0, 2]] + target_2

@@ -61,7 +61,8 @@ def tasks(train: tuple[int, ...], ood: tuple[int, ...]) -> ProjectedTasks:
 class ProjectedSuite(Family):
     """Worlds that each play one environment of the suite behind maps of their own.
 
-    Each environment has N worlds, but only those that play it are stepped, all of them together.
+    Each environment has N worlds, but only those that play it are stepped, all of them together
+    (on a GPU, where looking which are played would cost more: all worlds of all environments).
     """
 
     distribution: ClassVar[Distribution] = "orthogonal"
@@ -81,7 +82,7 @@ class ProjectedSuite(Family):
     def _environment(self, number: int) -> tuple[DMCFamily, Projection]:
         assert 0 <= number < len(ENVIRONMENTS)
         if number not in self._environments:
-            family = ENVIRONMENTS[number](self.num_worlds, self.device)
+            family = ENVIRONMENTS[number](self.num_worlds, self.placement.name)
             self._environments[number] = family, Projection(self.distribution, family)
         return self._environments[number]
 
@@ -92,7 +93,11 @@ class ProjectedSuite(Family):
     def _assign(self) -> None:
         """Give each world to the environment that its task names."""
         number_N = self.task_ND[:, 0].long()
-        self._playing_N = {number: number_N == number for number in sorted(set(number_N.tolist()))}
+        if self.placement.peeks:
+            played = sorted(set(number_N.tolist()))
+        else:
+            played = list(range(len(ENVIRONMENTS)))
+        self._playing_N = {number: number_N == number for number in played}
         for mask_N, family, _ in self._played():
             family.active_N = mask_N
 
@@ -128,16 +133,20 @@ class ProjectedSuite(Family):
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._diverged_N = state["diverged"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._diverged_N = self._restored(state["diverged"])
         self._assign()
         for number, playing_N in self._playing_N.items():
             family, maps = self._environment(number)
             maps.redraw(playing_N, self.task_ND[:, 1])
             prefix = f"{number}."
-            family.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            )
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            if own:  # else nobody played it, where only those that are played are saved
+                family.load_state_dict(own)
+
+    def check_capacity(self) -> None:
+        for family, _ in self._environments.values():
+            family.check_capacity()
 
     def render(self, world: int = 0) -> np.ndarray:
         family, _ = self._environment(int(self.task_ND[world, 0]))

@@ -37,7 +37,7 @@ class SuiteReacher(DMCFamily):
         super().__init__(num_worlds, device, num_threads=num_threads)
         model = self.engine.mjmodel
         lengths = (model.body("hand").pos[0], model.body("finger").pos[0])
-        self._lengths_2 = torch.tensor(lengths, dtype=torch.float64)
+        self._lengths_2 = self._constant(lengths)
         self._reach = self.target_size + float(model.geom("finger").size[0])
 
     def _load_model(self) -> mujoco.MjModel:
@@ -69,4 +69,4 @@ class SuiteReacher(DMCFamily):
         return within(vector_norm(self._to_target(), dim=1), 0.0, self._reach)
 
     def _place_markers(self, data: mujoco.MjData, world: int) -> None:
-        data.geom("target").xpos[:2] = self._drawn["target"][world].numpy()
+        data.geom("target").xpos[:2] = self._drawn["target"][world].cpu().numpy()

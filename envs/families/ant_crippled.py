@@ -4,6 +4,7 @@ Shape legend: N worlds, D task parameters, G geoms; 8 motors, 12 geoms of legs, 
 """
 
 import itertools
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -95,18 +96,25 @@ class AntCrippled(BodyFamily, Ant):
     )
 
     def _body(self, task_ND: Tensor) -> dict[str, Tensor]:
-        works_N8 = task_ND[:, LEG_OF_ACTUATOR]
+        works_N8 = task_ND[:, self._leg_8]
         return {
             "actuator_gear": self._base["actuator_gear"] * works_N8.unsqueeze(2),
             "geom_rgba": self._colours(task_ND == 0.0),
         }
 
+    @cached_property
+    def _leg_8(self) -> Tensor:
+        return torch.tensor(LEG_OF_ACTUATOR, device=self.device)
+
+    @cached_property
+    def _grey_4(self) -> Tensor:
+        return self._base["geom_rgba"].new_tensor(DEAD_RGBA)
+
     def _colours(self, dead_N4: Tensor) -> Tensor:
         base_1G4 = self._base["geom_rgba"]
         rgba_NG4 = base_1G4.expand(len(dead_N4), *base_1G4.shape[1:]).clone()
         dead_N121 = dead_N4.repeat_interleave(3, dim=1).unsqueeze(2)
-        grey_4 = rgba_NG4.new_tensor(DEAD_RGBA)
-        rgba_NG4[:, LEG_GEOMS] = torch.where(dead_N121, grey_4, rgba_NG4[:, LEG_GEOMS])
+        rgba_NG4[:, LEG_GEOMS] = torch.where(dead_N121, self._grey_4, rgba_NG4[:, LEG_GEOMS])
         return rgba_NG4
 
     def _terms(self, velocity_N2: Tensor, effort_N: Tensor) -> dict[str, Tensor]:

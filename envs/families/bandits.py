@@ -105,10 +105,10 @@ class _Bandit(Family):
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._key_N = state["key"].clone()
-        self._step_N = state["step"].clone()
-        self._arm_N = state["arm"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._key_N = self._restored(state["key"])
+        self._step_N = self._restored(state["step"])
+        self._arm_N = self._restored(state["arm"])
 
     def render(self, world: int = 0) -> np.ndarray:
         """A bar per arm, as high as its probability; the arm last pulled is blue."""

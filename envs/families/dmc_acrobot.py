@@ -74,7 +74,7 @@ class DMCAcrobotSwingup(DMCFamily):
         self._target_height = float(target.pos[2] - upper_arm.pos[2])
         self._target_size = float(target.size[0])
         lengths = (model.body("lower_arm").pos[2], model.site("tip").pos[2])
-        self._lengths_2 = torch.tensor(lengths, dtype=torch.float64)
+        self._lengths_2 = self._constant(lengths)
 
     def _initial_state(self, key_N: Tensor) -> tuple[Tensor, Tensor]:
         return self._random_joints(rng.uniform(key_N, 2)), torch.zeros_like(self._qvel_NV)

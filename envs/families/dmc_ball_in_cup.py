@@ -71,10 +71,10 @@ class DMCBallInCupCatch(DMCFamily):
         super().__init__(num_worlds, device, num_threads=num_threads)
         model = self.engine.mjmodel
         target = model.site("target")
-        self._cup_from_ball_2 = torch.tensor(
+        self._cup_from_ball_2 = self._constant(
             (model.body("cup").pos + target.pos - model.body("ball").pos)[[0, 2]]
         )
-        self._room_2 = torch.tensor(target.size[[0, 2]] - model.geom("ball").size[0])
+        self._room_2 = self._constant(target.size[[0, 2]] - model.geom("ball").size[0])
 
     def _initial_state(self, key_N: Tensor) -> tuple[Tensor, Tensor]:
         u_N2 = rng.uniform(key_N, 2)

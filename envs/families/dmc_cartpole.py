@@ -5,6 +5,7 @@ Shape legend: N worlds, A actions.
 
 import math
 from abc import abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -91,9 +92,12 @@ class DMCCartpoleBalance(Cartpole):
     dm_control's is the same, step by step (tested); its starts come from NumPy's generator.
     """
 
+    @cached_property
+    def _half_range_2(self) -> Tensor:
+        return self._constant((0.1, 0.034))
+
     def _initial_positions(self, key_N: Tensor) -> Tensor:
-        half_range = torch.tensor([0.1, 0.034], dtype=torch.float64)
-        return (2.0 * rng.uniform(key_N, 2) - 1.0) * half_range
+        return (2.0 * rng.uniform(key_N, 2) - 1.0) * self._half_range_2
 
 
 class DMCCartpoleSwingup(Cartpole):
@@ -143,6 +147,9 @@ class DMCCartpoleSwingup(Cartpole):
     dm_control's is the same, step by step (tested); its starts come from NumPy's generator.
     """
 
+    @cached_property
+    def _hanging_2(self) -> Tensor:
+        return self._constant((0.0, math.pi))
+
     def _initial_positions(self, key_N: Tensor) -> Tensor:
-        hanging = torch.tensor([0.0, math.pi], dtype=torch.float64)
-        return hanging + 0.01 * rng.normal(key_N, 2)
+        return self._hanging_2 + 0.01 * rng.normal(key_N, 2)

@@ -85,8 +85,8 @@ class Grid(Family):
         return {"task": self.task_ND.clone(), "cell": self._cell_N.clone()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._cell_N = state["cell"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._cell_N = self._restored(state["cell"])
 
     def render(self, world: int = 0) -> np.ndarray:
         """The board from above, y upwards: the agent a blue square within its cell."""

@@ -3,12 +3,14 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from quickstudy.envs.batch_engine import BatchEngine
 from quickstudy.envs.family import OneStep, Outcome, unbounded_box, unit_box
 from quickstudy.envs.mujoco_family import MujocoFamily
 
@@ -35,8 +37,12 @@ class HalfCheetah(MujocoFamily):
         self._x_N = self._qpos_NQ[:, 0]
         self._seen = [self._qpos_NQ[:, 1:], self._qvel_NV]
         self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
-        self._row = [self.engine.data[name].numpy()[0] for name in ("qpos", "qvel", "ctrl")]
         self._flag = {diverged: torch.tensor([diverged]) for diverged in (False, True)}
+
+    @cached_property
+    def _row(self) -> list[np.ndarray]:
+        """Positions, velocities and controls of the first world, live; on the CPU only."""
+        return [self.engine.data[name].numpy()[0] for name in ("qpos", "qvel", "ctrl")]
 
     @abstractmethod
     def _terms(self, velocity: Real, control: Real, task: Sequence[Real]) -> dict[str, Real]:
@@ -55,6 +61,7 @@ class HalfCheetah(MujocoFamily):
 
     def step_one(self, action_A: np.ndarray) -> OneStep:
         """As `step`, without tensors: those of one world cost several times its physics."""
+        assert isinstance(self.engine, BatchEngine)
         qpos_Q, qvel_V, ctrl_A = self._row
         action_A = np.minimum(np.maximum(action_A, self.action_space.low), self.action_space.high)
         ctrl_A[:] = action_A

@@ -6,6 +6,7 @@ fthigh, fshin, ffoot), which are the last six bodies and geoms, and the six actu
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -120,6 +121,10 @@ class HalfCheetahBody(BodyFamily, HalfCheetah):
             ),
         }
 
+    @cached_property
+    def _reach_2(self) -> Tensor:
+        return torch.tensor(REACH, dtype=torch.float64, device=self.device)
+
     def _with_legs(self, name: str, factor: Tensor) -> Tensor:
         """A field `(N, …)` whose six leg segments are multiplied by `factor` `(N, 6, …)`."""
         base = self._base[name]
@@ -130,10 +135,10 @@ class HalfCheetahBody(BodyFamily, HalfCheetah):
     def _body_pos(self, length_N2: Tensor, scale_N61: Tensor) -> Tensor:
         """Knees and ankles move along the legs, and the torso up for longer ones."""
         factor_N61 = scale_N61.clone()
-        factor_N61[:, HIPS] = 1.0
+        for hip in HIPS:
+            factor_N61[:, hip] = 1.0
         pos_NB3 = self._with_legs("body_pos", factor_N61)
-        reach_2 = torch.tensor(REACH, dtype=torch.float64)
-        pos_NB3[:, TORSO, 2] += (length_N2 * reach_2).amax(dim=1) - max(REACH)
+        pos_NB3[:, TORSO, 2] += (length_N2 * self._reach_2).amax(dim=1) - max(REACH)
         return pos_NB3
 
     def _capsules(self, scale_N6: Tensor) -> tuple[Tensor, Tensor]:

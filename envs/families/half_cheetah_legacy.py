@@ -65,7 +65,7 @@ class HalfCheetahLegacy(HalfCheetah):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._lag_N1 = state["lag"].clone()
+        self._lag_N1 = self._restored(state["lag"])
 
 
 class HalfCheetahDirLegacy(HalfCheetahLegacy, HalfCheetahDir):

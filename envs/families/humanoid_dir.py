@@ -147,4 +147,4 @@ class HumanoidDir(MujocoFamily):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._com_before_N2 = state["com"].clone()
+        self._com_before_N2.copy_(state["com"])

@@ -104,7 +104,7 @@ class KeyToDoor(Grid):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._has_key_N = state["has_key"].clone()
+        self._has_key_N = self._restored(state["has_key"])
 
     def _marks(self, world: int) -> list[Mark]:
         """The door brown, the key yellow until it is found."""

@@ -100,9 +100,9 @@ class MemoryChain(Family):
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._cue_N = state["cue"].clone()
-        self._step_N = state["step"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._cue_N = self._restored(state["cue"])
+        self._step_N = self._restored(state["step"])
 
     def render(self, world: int = 0) -> np.ndarray:
         """The chain from left to right: cue (red −1, blue +1), steps passed grey, query yellow."""

@@ -56,8 +56,8 @@ class Point(Family):
         return {"task": self.task_ND.clone(), "position": self._position_N2.clone()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._position_N2 = state["position"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._position_N2 = self._restored(state["position"])
 
     def render(self, world: int = 0) -> np.ndarray:
         """The plane from above, 3.6 m wide: goal green, point blue, origin grey."""

@@ -89,8 +89,8 @@ class PointRecall(MujocoFamily):
         self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
     ) -> None:
         super().__init__(num_worlds, device, num_threads=num_threads)
-        self._targets_T2 = torch.tensor(TARGETS, dtype=torch.float64)
-        self._step_N = torch.zeros(num_worlds, dtype=torch.int64)
+        self._targets_T2 = torch.tensor(TARGETS, dtype=torch.float64, device=self.device)
+        self._step_N = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
 
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
         del key_N  # unused: every episode starts at rest at the origin
@@ -130,7 +130,7 @@ class PointRecall(MujocoFamily):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._step_N = state["step"].clone()
+        self._step_N = self._restored(state["step"])
 
     def render(self, world: int = 0) -> np.ndarray:
         """The plane: the target green while it is shown; the gate red, green when it is open."""

@@ -66,9 +66,9 @@ class Probe(Family):
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._sign_N = state["sign"].clone()
-        self._step_N = state["step"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._sign_N = self._restored(state["sign"])
+        self._step_N = self._restored(state["step"])
 
     def render(self, world: int = 0) -> np.ndarray:
         """A grey level that follows the observation."""

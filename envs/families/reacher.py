@@ -73,7 +73,7 @@ class Reacher(MujocoFamily):
         return model
 
     def _place_markers(self, data: mujoco.MjData, world: int) -> None:
-        data.site("goal").xpos[:2] = self._goal(self.task_ND)[world].numpy()
+        data.site("goal").xpos[:2] = self._goal(self.task_ND)[world].cpu().numpy()
 
 
 def polar(radius_N: Tensor, angle_N: Tensor) -> Tensor:

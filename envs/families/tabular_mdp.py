@@ -114,10 +114,10 @@ class TabularMDP(Family):
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.task_ND = state["task"].clone()
-        self._key_N = state["key"].clone()
-        self._step_N = state["step"].clone()
-        self._state_N = state["state"].clone()
+        self.task_ND = self._restored(state["task"])
+        self._key_N = self._restored(state["key"])
+        self._step_N = self._restored(state["step"])
+        self._state_N = self._restored(state["state"])
         self._mdp_key_N = mdp_key(self.task_ND[:, 0].long())
 
     def render(self, world: int = 0) -> np.ndarray:
@@ -131,7 +131,7 @@ class TabularMDP(Family):
 
 def mdp_key(seed_N: Tensor) -> Tensor:
     """The key of each seed's MDP."""
-    return rng.fold_in(MDP_KEY.to(seed_N.device), seed_N)
+    return rng.fold_in(MDP_KEY, seed_N)
 
 
 def pair(mdp_key_N: Tensor, state_N: Tensor, action_N: Tensor) -> tuple[Tensor, Tensor]:

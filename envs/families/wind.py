@@ -3,6 +3,8 @@
 Shape legend: N worlds, D = 2 task parameters.
 """
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,8 +75,12 @@ class Wind(Point):
         ood=((0.08, 0.1), (0.08, 0.1)),
     )
 
+    @cached_property
+    def _goal_2(self) -> Tensor:
+        return torch.tensor(GOAL, dtype=torch.float64, device=self.device)
+
     def _goal(self, task_ND: Tensor) -> Tensor:
-        return torch.tensor(GOAL, dtype=torch.float64, device=self.device).expand_as(task_ND)
+        return self._goal_2.expand_as(task_ND)
 
     def _reward(self, distance_N: Tensor) -> dict[str, Tensor]:
         return {"goal": (distance_N <= GOAL_RADIUS).to(torch.float64)}

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from quickstudy.envs.headless import mujoco
+from quickstudy.envs.headless import make_renderer, mujoco
 from quickstudy.envs.metaworld.goals import environment_class, goals
 
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -27,6 +27,9 @@ STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 CAMERA = "corner2"
 RENDER_HEIGHT = 240
 RENDER_WIDTH = 320
+GOAL_RADIUS = 0.02
+GOAL_RGBA = (1.0, 0.0, 1.0, 1.0)
+"""A magenta ball: in seven environments no site of Meta-World's own stands at the goal."""
 
 _BAD_STATE = [
     int(mujoco.mjtWarning.mjWARN_BADQPOS),
@@ -115,12 +118,13 @@ class Arena:
         return Step(observation, float(reward), bool(info["success"]), self._has_diverged())
 
     def picture(self, world: World) -> np.ndarray:
-        """An RGB picture, uint8 `(height, width, 3)`."""
+        """An RGB picture with the goal in magenta, uint8 `(height, width, 3)`."""
         if self._renderer is None:
-            self._renderer = mujoco.Renderer(self._model, RENDER_HEIGHT, RENDER_WIDTH)
+            self._renderer = make_renderer(self._model, RENDER_HEIGHT, RENDER_WIDTH)
         self._enter(world, self.start(world.goal))
         mujoco.mj_forward(self._model, self._data)
         self._renderer.update_scene(self._data, camera=CAMERA)
+        _mark(self._renderer.scene, world.attributes["_target_pos"])
         # The camera hangs upside down.
         return np.ascontiguousarray(self._renderer.render()[::-1, ::-1])
 
@@ -149,6 +153,15 @@ class Arena:
         diverged = bool(self._warnings[_BAD_STATE].any())
         self._warnings[:] = 0
         return diverged
+
+
+def _mark(scene: mujoco.MjvScene, place: np.ndarray) -> None:
+    """Add the ball that shows where the goal is."""
+    ball, size, upright = mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, GOAL_RADIUS), np.eye(3).ravel()
+    mujoco.mjv_initGeom(
+        scene.geoms[scene.ngeom], ball, size, place, upright, np.array(GOAL_RGBA, np.float32)
+    )
+    scene.ngeom += 1
 
 
 @cache

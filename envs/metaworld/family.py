@@ -26,13 +26,14 @@ WORLDS_PER_WORKER = 4
 class MetaWorld(Family):
     """Manipulation environments of the package metaworld, unchanged.
 
-    Its `episode_success` is what Meta-World's results are stated in: whether any step of an episode
-    was a success.
+    Each step says whether it is a success. Meta-World's results are stated in episodes of which any
+    step was (its own evaluation ends them there): `TrialResults.successes`.
     """
 
     observation_space = unbounded_box(OBSERVATION_SIZE)
     action_space = unit_box(ACTION_SIZE)
     render_fps = 80
+    reports_success = True
     goal_visible: ClassVar[bool]
     """False where the goal's position is zeroed in the observation."""
 
@@ -56,12 +57,6 @@ class MetaWorld(Family):
         self._drawn: Worlds | None = None
         self._never_N = torch.zeros(num_worlds, dtype=torch.bool)
         self._observation_NO = torch.from_numpy(self._worlds.result.observation_NO)
-        self.success = torch.zeros(num_worlds, dtype=torch.bool)
-        """`(N,)` bool: True where the last step was a success."""
-        self.episode_success = torch.zeros(num_worlds, dtype=torch.bool)
-        """`(N,)` bool: True where a step of the present episode was a success."""
-        self.last_episode_success = torch.zeros(num_worlds, dtype=torch.bool)
-        """`(N,)` bool: `episode_success` at the end of the episode before."""
 
     def reset(self, mask_N: Tensor, task_ND: Tensor, key_N: Tensor) -> None:
         """As `Family.reset`.
@@ -83,20 +78,15 @@ class MetaWorld(Family):
         del key_N  # unused: Meta-World starts all episodes on a task in the same state
         task_N2 = self.task_ND.long().masked_fill(~mask_N.unsqueeze(1), STAYS)
         self._worlds.reset(task_N2.numpy())
-        self.last_episode_success = torch.where(
-            mask_N, self.episode_success, self.last_episode_success
-        )
-        self.episode_success = self.episode_success & ~mask_N
 
     def _advance(self, action: Tensor) -> Outcome:
         self._worlds.step(action.to(torch.float32).numpy())
         result = self._worlds.result
         diverged_N = torch.from_numpy(result.diverged_N.copy())
-        self.success = torch.from_numpy(result.success_N) & ~diverged_N
-        self.episode_success = self.episode_success | self.success
+        success_N = torch.from_numpy(result.success_N) & ~diverged_N
         reward_N = torch.from_numpy(result.reward_N).masked_fill(diverged_N, 0.0)
         # Only a time limit or divergence ends an episode.
-        return Outcome({"metaworld": reward_N}, self._never_N, diverged_N)
+        return Outcome({"metaworld": reward_N}, self._never_N, diverged_N, success_N)
 
     def _observe(self) -> Tensor:
         return self._observation_NO
@@ -107,9 +97,6 @@ class MetaWorld(Family):
             "diverged": self._diverged_N.clone(),
             "observation": self._observation_NO.clone(),
             "worlds": torch.from_numpy(self._worlds.save()),
-            "success": self.success.clone(),
-            "episode_success": self.episode_success.clone(),
-            "last_episode_success": self.last_episode_success.clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -117,13 +104,10 @@ class MetaWorld(Family):
         self._diverged_N = state["diverged"].clone()
         self._observation_NO.copy_(state["observation"])
         self._worlds.load(self.task_ND.long().numpy(), state["worlds"].numpy())
-        self.success = state["success"].clone()
-        self.episode_success = state["episode_success"].clone()
-        self.last_episode_success = state["last_episode_success"].clone()
 
     def render(self, world: int = 0) -> np.ndarray:
-        """The scene from Meta-World's camera `corner2`; its own copy of the world is drawn."""
-        if self._drawn is None:
+        """The scene from Meta-World's camera `corner2`, the goal in magenta, hidden or not."""
+        if self._drawn is None:  # a copy of the world, which may live in another process
             self._drawn = Worlds(1, goal_visible=self.goal_visible)
         task_12 = self.task_ND[world : world + 1].long().numpy()
         self._drawn.load(task_12, self._worlds.save()[world : world + 1])

@@ -32,8 +32,8 @@ episodes on one task start in the same state: Meta-World draws goals and places 
 and holds both fixed. So whoever sees the first observation knows where the objects of its task are,
 {told}.
 
-A step is a success where the environment's own measure says so, an episode if any of its steps was:
-`episode_success` of the family.
+A step is a success where the environment's own measure says so (`info["success"]`), an episode if
+any of its steps was (`TrialResults.successes`, the success rate of `quickstudy eval`).
 
 ## Physics
 

@@ -97,7 +97,7 @@ class Trials:
             episodes_per_trial=self.episodes_per_trial,
             task_source=FixedTasks(task_ND),
         )
-        return play_one_trial(make_player(seed), env, seed)[0]
+        return play_one_trial(make_player(seed), env, seed).returns
 
 
 def exact(name: str, episode_returns: tuple[float, ...], source: str) -> Reference:

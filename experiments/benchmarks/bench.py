@@ -15,13 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from quickstudy.agents.models import MODELS
+from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import unknown
-from quickstudy.envs.registry import DEVICES
+from quickstudy.experiments.benchmarks.cuda_core import cuda_core_benchmarks
+from quickstudy.experiments.benchmarks.cuda_models import cuda_model_benchmarks
+from quickstudy.experiments.benchmarks.dmc_baselines import SUITE_TASKS, dmc_benchmark
 from quickstudy.experiments.benchmarks.envs import (
     body_benchmark,
     body_families,
@@ -37,20 +41,26 @@ from quickstudy.experiments.benchmarks.gymnasium_baselines import (
 )
 from quickstudy.experiments.benchmarks.interleave import Plan
 from quickstudy.experiments.benchmarks.memory import memory_benchmark
+from quickstudy.experiments.benchmarks.metaworld_baselines import metaworld_benchmark
 from quickstudy.experiments.benchmarks.models import model_benchmark
 from quickstudy.experiments.benchmarks.physics import physics_benchmark
 from quickstudy.experiments.benchmarks.result import Benchmark, Effort, Result
 from quickstudy.experiments.benchmarks.training import training_benchmark
 from quickstudy.experiments.threads import available
 
+BENCH_DEVICES = ("auto", "cpu", "cuda")
+
 PACKAGES = (
     "quickstudy",
     "mujoco",
     "torch",
+    "triton",
     "numpy",
     "gymnasium",
     "stable-baselines3",
     "sb3-contrib",
+    "dm_control",
+    "metaworld",
 )
 
 BUSY = 0.3
@@ -64,12 +74,13 @@ class BenchConfig:
     """What to measure, and where to write it."""
 
     suite: str = "core"
-    """What to measure: core (physics, environments, training), envs (every MuJoCo family), models
-    (every memory) or families (those without physics)."""
+    """What to measure: core (physics, environments, training), envs (every MuJoCo family, and
+    dm_control and Meta-World), models (every memory) or families (those without physics)."""
     json: Path | None = None
     """File to write versions, load, and every repetition's figures to."""
-    device: str = "cpu"
-    """Where to measure: cpu."""
+    device: str = "auto"
+    """Where to measure: cpu or cuda; auto is cuda where there is a GPU and the suite has cases for
+    it."""
     quick: bool = False
     """True: episodes of 40 steps, one epoch and few repetitions (a minute, and rougher figures)."""
     only: tuple[str, ...] = field(default=())
@@ -94,7 +105,10 @@ def core_benchmarks() -> list[Benchmark]:
 
 
 def env_benchmarks() -> list[Benchmark]:
-    """Every MuJoCo family: its step against its physics, its bodies' cost, its tasks' time."""
+    """Every MuJoCo family: its step against its physics, its bodies' cost, its tasks' time.
+
+    And the families that packages bring against those packages' own environments.
+    """
     with_bodies = body_families()
     return [
         *(environment_benchmark(name, 256, at_least=0.85) for name in mujoco_families()),
@@ -103,6 +117,9 @@ def env_benchmarks() -> list[Benchmark]:
             task_benchmark(name, 1024, at_most=50.0 if name in with_bodies else 5.0)
             for name in task_families()
         ),
+        *(dmc_benchmark(name, 256, at_least=10.0) for name in SUITE_TASKS),
+        metaworld_benchmark("ML1Reach", 8, at_least=1.0),
+        metaworld_benchmark("ML10", 10, at_least=1.0),
     ]
 
 
@@ -124,6 +141,12 @@ SUITES: dict[str, Callable[[], list[Benchmark]]] = {
 }
 """What `quickstudy bench SUITE` measures."""
 
+CUDA_SUITES: dict[str, Callable[[], list[Benchmark]]] = {
+    "core": cuda_core_benchmarks,
+    "models": cuda_model_benchmarks,
+}
+"""What it measures on a GPU."""
+
 
 def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
     """Measure, show a table, and write the figures if a file is named.
@@ -135,7 +158,12 @@ def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
     console = console or Console()
     _check(config)
     effort = replace(QUICK if config.quick else Effort(), seed=config.seed)
-    selected = select(SUITES[config.suite](), config.only)
+    device = bench_device(config.device, config.suite)
+    if device == "cuda" and config.suite not in CUDA_SUITES:
+        console.print(no_cuda_cases(config.suite))
+        return []
+    suites = CUDA_SUITES if device == "cuda" else SUITES
+    selected = select(suites[config.suite](), config.only)
     conditions = machine()
     results = run_all(selected, effort, console)
     console.print(table(results))
@@ -145,6 +173,27 @@ def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:
         record = report(config, conditions, results)
         config.json.write_text(json.dumps(record, indent=1) + "\n")
     return results
+
+
+def bench_device(name: str, suite: str) -> str:
+    """What `auto` means for a suite here.
+
+    Raises:
+        ValueError: for an unknown device, or for cuda where torch sees no GPU.
+    """
+    if name not in BENCH_DEVICES:
+        raise unknown("device", name, BENCH_DEVICES)
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() and suite in CUDA_SUITES else "cpu"
+    return find_device(name).name
+
+
+def no_cuda_cases(suite: str) -> str:
+    """Why nothing is measured."""
+    return (
+        f"The {suite} suite has no cases for cuda yet: it times work of the CPU. With them: "
+        f"{', '.join(CUDA_SUITES)}."
+    )
 
 
 def select(candidates: Sequence[Benchmark], only: Iterable[str]) -> list[Benchmark]:
@@ -211,6 +260,7 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpus": available(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load_average_before": os.getloadavg(),
     }
 
@@ -221,6 +271,7 @@ def report(
     """Everything measured, as plain types for JSON."""
     settings = {
         "suite": config.suite,
+        "device": bench_device(config.device, config.suite),
         "quick": config.quick,
         "only": list(config.only),
         "seed": config.seed,
@@ -238,8 +289,7 @@ def report(
 def _check(config: BenchConfig) -> None:
     if config.suite not in SUITES:
         raise unknown("suite", config.suite, SUITES)
-    if config.device not in DEVICES:
-        raise unknown("device", config.device, DEVICES)
+    bench_device(config.device, config.suite)
     if config.json is not None and not config.json.parent.is_dir():
         raise ValueError(f"--json {config.json}: there is no folder {config.json.parent}.")
 

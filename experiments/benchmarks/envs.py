@@ -67,7 +67,7 @@ def environment_benchmark(family: str, num_worlds: int, at_least: float) -> Benc
         details = {f"ms per step of {num_worlds} beyond the {loop.name}": milliseconds}
         return compare(name, measured, reference, bar, details=details)
 
-    return _benchmark(name, bar, measure)
+    return brief_benchmark(name, bar, measure)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def record(env: TrialEnv, action_TNA: np.ndarray, slices: list[slice]) -> Record
     """Play an episode, noting what reaches the engine."""
     assert isinstance(env.family, MujocoFamily)
     engine = env.family.engine
+    assert isinstance(engine, BatchEngine)
     states: list[np.ndarray | None] = []
     was_reset = True  # the first state is needed in any case
     with controls_of(engine) as controls:
@@ -170,7 +171,7 @@ def body_benchmark(family: str, num_worlds: int, at_most: float) -> Benchmark:
         note = f"fields of each world's own: {', '.join(cls.body_fields)}"
         return compare(name, shared, own, bar, notes=(note,))
 
-    return _benchmark(name, bar, measure)
+    return brief_benchmark(name, bar, measure)
 
 
 def body_cases(family: str, num_worlds: int, effort: Effort) -> tuple[Case, Case]:
@@ -192,6 +193,7 @@ def body_engines(family: str, num_worlds: int, seed: int) -> tuple[BatchEngine, 
     assert isinstance(made, BodyFamily)
     level(made)
     start_over(made, rng.world_keys(seed, rng.Stream.TASK, num_worlds))
+    assert isinstance(made.engine, BatchEngine)
     return made.engine, BatchEngine(made.engine.mjmodel, num_worlds, made.engine.substeps)
 
 
@@ -244,7 +246,7 @@ def task_benchmark(family: str, num_worlds: int, at_most: float) -> Benchmark:
         same, new = (1000.0 / measured.rate for measured in interleave(cases, plan))
         return Result(name, new - same, bar, "ms", details={"ms with the episode's start": new})
 
-    return _benchmark(name, bar, measure)
+    return brief_benchmark(name, bar, measure)
 
 
 def new_episodes(family: str, num_worlds: int, new_tasks: bool) -> Callable[[], int]:
@@ -271,7 +273,7 @@ def start_over(family: Family, key_N: torch.Tensor) -> None:
     family.reset(torch.ones(family.num_worlds, dtype=torch.bool), task_ND, key_N)
 
 
-def _benchmark(name: str, bar: Bar, measure: Callable[[Effort], Result]) -> Benchmark:
+def brief_benchmark(name: str, bar: Bar, measure: Callable[[Effort], Result]) -> Benchmark:
     """Runs `measure` briefly on the threads that act; says what is not installed."""
 
     def run(effort: Effort) -> list[Result]:

@@ -105,14 +105,14 @@ def _time_vectors(
     ours.reset(seed=effort.seed)
     trials.reset(effort.seed)
     cases = (
-        Case("SyncVectorEnv", _play_vector(sync, action_TNA, few)),
+        Case("SyncVectorEnv", play_vector(sync, action_TNA, few)),
         Case("TrialEnv", play_trials(trials, action_TNA, slices)),
-        Case("make_vec", _play_vector(ours, action_TNA, slices)),
+        Case("make_vec", play_vector(ours, action_TNA, slices)),
     )
     return interleave(cases, effort.plan)
 
 
-def _play_vector(
+def play_vector(
     envs: gym.vector.VectorEnv[Any, Any, Any], action_TNA: np.ndarray, slices: list[slice]
 ) -> Callable[[], int]:
     """Plays the next slice at each call; the environments reset themselves."""

@@ -58,7 +58,7 @@ def build(name: str, horizon: int, seed: int = 0) -> SequenceModel:
 
 def training_pass(model: SequenceModel, x_TBD: Tensor) -> Callable[[], int]:
     """Reads a sequence and forms all gradients; returns the frames in it."""
-    reset_TB = torch.zeros(x_TBD.shape[:2], dtype=torch.bool)
+    reset_TB = torch.zeros(x_TBD.shape[:2], dtype=torch.bool, device=x_TBD.device)
     state = model.initial_state(x_TBD.shape[1])
 
     def run() -> int:
@@ -69,12 +69,12 @@ def training_pass(model: SequenceModel, x_TBD: Tensor) -> Callable[[], int]:
     return run
 
 
-def lstm_pass(x_TBD: Tensor) -> Callable[[], int]:
-    """The same of PyTorch's LSTM."""
-    lstm = nn.LSTM(WIDTH, WIDTH)
+def torch_pass(kind: type[nn.LSTM] | type[nn.GRU], x_TBD: Tensor) -> Callable[[], int]:
+    """The same of PyTorch's own LSTM or GRU (cuDNN's, on CUDA)."""
+    model = kind(WIDTH, WIDTH, device=x_TBD.device)
 
     def run() -> int:
-        y_TBD, _ = lstm(x_TBD)
+        y_TBD, _ = model(x_TBD)
         y_TBD.square().mean().backward()
         return x_TBD.shape[0] * x_TBD.shape[1]
 
@@ -128,7 +128,9 @@ def _at_length(name: str, T: int, effort: Effort) -> Result:
     peak = peak_growth(run)
     floor = gemm_floor(run, T * WORLDS)
     plan = dataclasses.replace(effort.plan, rounds=1, seconds=3.0, min_repetitions=2)
-    reference, measured = interleave((Case("nn.LSTM", lstm_pass(x_TBD)), Case(name, run)), plan)
+    reference, measured = interleave(
+        (Case("nn.LSTM", torch_pass(nn.LSTM, x_TBD)), Case(name, run)), plan
+    )
     seconds = T * WORLDS / measured.rate
     details = {
         "forward and backward ms": 1e3 * seconds,

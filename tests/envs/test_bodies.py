@@ -1,34 +1,22 @@
 """Families whose worlds have bodies of their own, against models built one at a time."""
 
-import re
-
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
 from quickstudy.envs import rng
-from quickstudy.envs.batch_engine import ASSETS, load_model
+from quickstudy.envs.batch_engine import load_model
 from quickstudy.envs.body_family import BodyFamily
 from quickstudy.envs.families.ant_crippled import dead
-from quickstudy.envs.families.half_cheetah_body import capsule
-from quickstudy.envs.families.rand_params import possible_inertia
 from quickstudy.envs.headless import mujoco
 from quickstudy.envs.registry import FAMILIES, family_class, make_family
 
 BODIES = [name for name in FAMILIES if issubclass(family_class(name), BodyFamily)]
-RAND_PARAMS = ["Walker2dRandParams", "HopperRandParams"]
-CHEETAH = ASSETS / "half_cheetah.xml"
-LEGS = (("bthigh", "bshin", "bfoot"), ("fthigh", "fshin", "ffoot"))
 
 
 @pytest.fixture(params=BODIES, name="name")
 def _name(request):
-    return request.param
-
-
-@pytest.fixture(params=RAND_PARAMS, name="robot")
-def _robot(request):
     return request.param
 
 
@@ -84,7 +72,8 @@ def assert_same_model(one, other, **tolerances):
 
 
 def test_the_bodies_are_those_known():
-    assert {*RAND_PARAMS, "HalfCheetahBody", "AntCrippled"} <= set(BODIES)
+    known = {"Walker2dRandParams", "HopperRandParams", "HalfCheetahBody", "AntCrippled"}
+    assert known <= set(BODIES)
 
 
 def test_a_task_after_another_gives_the_body_it_gives_afresh(name):
@@ -197,235 +186,6 @@ def test_a_task_out_of_range_is_refused_by_its_parameters_name(name, value):
     task[-1] = np.nan
     with pytest.raises(ValueError, match="task must be finite numbers"):
         gymnasium.make(f"quickstudy/{name}-v0", task=task)
-
-
-# --- randomised masses, inertias, friction, damping ---------------------------------------------
-
-
-def test_multipliers_are_powers_of_the_exponents(robot):
-    """Against NumPy: 1.5^x, for damping 1.3^x, in MuJoCo's order with the world first."""
-    family = start(robot, tasks_of(robot, "ood", 5))
-    model = load_model(family.model_file)
-    bodies = [*(model.body(i).name for i in range(1, model.nbody)), "world"]
-    geoms = [*(model.geom(i).name for i in range(1, model.ngeom)), "floor"]
-    for world, task_D in enumerate(family.task_ND.numpy()):
-        names = [p.name for p in family.task_space.parameters]
-        x = dict(zip(names, task_D, strict=True))
-        ours = family.engine.world_model(world)
-        for body in bodies:
-            mass = 1.5 ** x[f"mass_{body}"] * model.body(body).mass
-            assert ours.body(body).mass == pytest.approx(mass, rel=1e-13)
-            moments = [1.5 ** x[f"inertia_{i}_{body}"] for i in (1, 2)] * model.body(body).inertia[
-                :2
-            ]
-            assert ours.body(body).inertia[:2] == pytest.approx(moments, rel=1e-13)
-        for geom in geoms:
-            kinds = [1.5 ** x[f"{kind}_{geom}"] for kind in ("sliding", "torsional", "rolling")]
-            friction = kinds * model.geom(geom).friction
-            assert ours.geom(geom).friction == pytest.approx(friction, rel=1e-13)
-        damping = [1.3 ** x[f"damping_{model.joint(i).name}"] for i in range(model.nv)]
-        assert ours.dof_damping == pytest.approx(damping * model.dof_damping, rel=1e-13)
-
-
-def test_a_third_moment_is_clamped_to_what_the_first_two_allow():
-    """(2, 3): between 1 and 5. The other two stay."""
-    given = torch.tensor([[2.0, 3.0, 0.5], [2.0, 3.0, 4.0], [2.0, 3.0, 7.0], [3.0, 2.0, 0.5]])
-    assert possible_inertia(given)[:, 2].tolist() == [1.0, 4.0, 5.0, 1.0]
-    assert torch.equal(possible_inertia(given)[:, :2], given[:, :2])
-
-
-@pytest.mark.parametrize("split", ["train", "test", "ood"])
-def test_no_moment_of_inertia_exceeds_the_sum_of_the_others(robot, split):
-    """10 000 draws; unrepaired, hardly any of them has only possible bodies."""
-    task_ND = tasks_of(robot, split, 10_000)
-    inertia_NB3 = make_family(robot, 10_000)._body(task_ND)["body_inertia"][:, 1:]
-    assert bool((inertia_NB3 > 0).all())
-    largest, total = inertia_NB3.amax(-1), inertia_NB3.sum(-1)
-    assert bool((largest <= (total - largest) * (1 + 1e-12)).all())
-
-
-def test_a_randomised_body_compiles(robot):
-    """MuJoCo's compiler refuses impossible moments; it takes ours, for every segment."""
-    family = start(robot, tasks_of(robot, "ood", 20))
-    for world in range(20):
-        spec = mujoco.MjSpec()
-        for mass, moments in zip(
-            family.engine.model["body_mass"][world, 1:].tolist(),
-            family.engine.model["body_inertia"][world, 1:].tolist(),
-            strict=True,
-        ):
-            body = spec.worldbody.add_body(mass=mass, inertia=moments, explicitinertial=True)
-            body.add_freejoint()
-        assert spec.compile().nbody == family.engine.mjmodel.nbody
-
-
-def felt(robot):
-    """The parameters that the manual says change how the robot moves."""
-    model = load_model(family_class(robot).model_file)
-    bodies = [model.body(i).name for i in range(1, model.nbody)]
-    names = {f"{kind}_{body}" for body in bodies for kind in ("mass", "inertia_2", "sliding")}
-    return (
-        names | {"sliding_floor"} | {f"damping_{model.joint(i).name}" for i in range(3, model.nv)}
-    )
-
-
-def moved_by_one_parameter(family, seed):
-    """How far worlds end from the last one, which has the ordinary body; all act alike.
-
-    300 steps in which the robot falls, and every segment slides on the floor.
-    """
-    for step in range(300):
-        family.step(actions(family, step, seed)[-1:].expand(family.num_worlds, -1))
-    qpos = family.engine.data["qpos"]
-    return (qpos - qpos[-1]).abs().amax(dim=1)[:-1]
-
-
-def test_the_parameters_that_change_the_motion_are_those_the_manual_names(robot):
-    """World i has parameter i at 2 and all others at 0."""
-    names = [p.name for p in family_class(robot).task_space.parameters]
-    family = make_family(robot, len(names) + 1)
-    task_ND = torch.cat([2.0 * torch.eye(len(names)), torch.zeros(1, len(names))]).double()
-    one_key_N = rng.world_keys(3, rng.Stream.EPISODE, 1).expand(len(task_ND))
-    different = set()
-    for seed in (0, 2):
-        family.reset(torch.ones(len(task_ND), dtype=torch.bool), task_ND, one_key_N)
-        moved = moved_by_one_parameter(family, seed).tolist()
-        different |= {name for name, far in zip(names, moved, strict=True) if far > 1e-6}
-    assert different == felt(robot)
-    assert f"{len(different)} change how" in " ".join(family_class(robot).__doc__.split())
-
-
-# --- the half-cheetah's legs --------------------------------------------------------------------
-
-
-def compiled_cheetah(task):
-    """What MuJoCo compiles from the XML with other limbs, the legs' inertias left to its geoms."""
-    xml = re.sub(r'(<body name="[bf]\w+" .*>\n\s*)<inertial .*/>', r"\1", CHEETAH.read_text())
-    spec = mujoco.MjSpec.from_string(xml)
-    ordinary = load_model("half_cheetah.xml")
-    for leg, length, gear in zip(LEGS, task[:2], task[2:], strict=True):
-        for part in leg:
-            body, geom = spec.body(part), spec.geom(part)
-            geom.density = ordinary.body(part).mass[0] / capsule_volume(*geom.size[:2])
-            geom.pos = geom.pos * length
-            geom.size = geom.size * [1.0, length, 1.0]
-            if part not in ("bthigh", "fthigh"):
-                body.pos = body.pos * length
-            spec.actuator(part).gear[0] *= gear
-    torso = spec.body("torso")
-    torso.pos[2] += lowest(ordinary) - lowest(spec.compile())
-    return spec.compile()
-
-
-def capsule_volume(radius, half_length):
-    return np.pi * radius**2 * (2.0 * half_length + 4.0 / 3.0 * radius)
-
-
-def lowest(model):
-    """The height of the lowest point of the legs at rest (m)."""
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    return min(
-        data.geom(part).xpos[2]
-        - abs(data.geom(part).xmat[8]) * model.geom(part).size[1]
-        - model.geom(part).size[0]
-        for leg in LEGS
-        for part in leg
-    )
-
-
-CHEETAHS = torch.tensor(
-    [[1.0, 1.0, 1.0, 1.0], [0.7, 1.3, 0.5, 1.5], [1.25, 0.8, 1.2, 0.9], [1.5, 1.5, 1.5, 0.5]],
-    dtype=torch.float64,
-)
-
-
-def test_a_cheetah_with_other_limbs_is_the_compiled_one():
-    """Mass, inertia, geometry, bounds, inverse weights: all that a compiler derives.
-
-    Principal axes may be named otherwise (a capsule has two equal moments), so orientations of the
-    inertial frames are compared by the tensors they stand for.
-    """
-    family = start("HalfCheetahBody", CHEETAHS)
-    for world, task in enumerate(CHEETAHS.tolist()):
-        ours, theirs = family.engine.world_model(world), compiled_cheetah(task)
-        assert_same_model(ours, theirs, rtol=1e-11, atol=1e-11)
-
-
-def test_a_cheetah_with_other_limbs_moves_and_touches_the_ground_as_the_compiled_one():
-    """The same contacts at every step, so no foot of a longer leg falls through."""
-    family = start("HalfCheetahBody", CHEETAHS)
-    plain = []
-    for world, task in enumerate(CHEETAHS.tolist()):
-        model = compiled_cheetah(task)
-        data = mujoco.MjData(model)
-        data.qpos[:] = family.engine.data["qpos"][world].numpy()
-        data.qvel[:] = family.engine.data["qvel"][world].numpy()
-        plain.append((model, data))
-    num_contacts = family.engine.data["ncon"]
-    touched = torch.zeros(len(plain))
-    for step in range(40):
-        family.step(actions(family, step))
-        touched += num_contacts.flatten() > 0
-        for world, (model, data) in enumerate(plain):
-            data.ctrl[:] = actions(family, step)[world].numpy()
-            mujoco.mj_step(model, data, family.substeps)
-            ours = family.engine.data["qpos"][world].numpy()
-            np.testing.assert_allclose(ours, data.qpos, rtol=0, atol=1e-6)
-            assert int(num_contacts[world]) == data.ncon
-    assert bool((touched > 20).all())
-
-
-def test_longer_legs_stand_on_the_ground_and_not_in_it():
-    """Left alone for 3 s, every cheetah rests on the ground, none more than 2 cm deep in it."""
-    family = start("HalfCheetahBody", tasks_of("HalfCheetahBody", "ood", 8))
-    for _ in range(60):
-        family.step(torch.zeros(8, 6))
-    for world in range(8):
-        model, data = family.engine.world_model(world), family.engine.mjdata(world)
-        depth = [contact.dist for contact in data.contact[: data.ncon]]
-        assert depth
-        assert min(depth) > -0.02
-        assert all(data.geom(f"{leg}foot").xpos[2] > 0.0 for leg in "bf")
-        assert model.geom("bfoot").size[1] > 0.094 * 1.3
-
-
-@pytest.mark.parametrize("split", ["train", "ood"])
-def test_every_cheetah_starts_as_far_above_the_ground_as_the_ordinary_one(split):
-    family = start("HalfCheetahBody", tasks_of("HalfCheetahBody", split, 20))
-    ordinary = lowest(load_model("half_cheetah.xml"))
-    assert ordinary > 0.0
-    for world in range(20):
-        assert lowest(family.engine.world_model(world)) == pytest.approx(ordinary, abs=1e-12)
-
-
-def test_a_capsules_mass_and_moments_worked_by_hand():
-    """Radius 1, half length 1: a cylinder of 2π and a ball of 4π/3.
-
-    About the axis: 2π · 1/2 + 4π/3 · 0.4 = 1.5333 π. Across: 2π (1/4 + 1/3) for the cylinder, and
-    4π/3 (0.4 + 1 + 0.75) for the half balls, 4.0333 π.
-    """
-    mass, moments = capsule(torch.tensor(1.0).double(), torch.tensor(1.0).double())
-    assert float(mass) == pytest.approx(10.0 / 3.0 * np.pi)
-    across = (7.0 / 6.0 + 43.0 / 15.0) * np.pi
-    assert moments.tolist() == pytest.approx([across, across, 23.0 / 15.0 * np.pi])
-
-
-def test_a_picture_shows_the_body_of_its_world_and_task():
-    family = start("HalfCheetahBody", CHEETAHS)
-    for field in ("qpos", "qvel"):
-        family.engine.data[field].zero_()
-    try:
-        pictures = [family.render(world).copy() for world in (0, 3, 0)]
-    except Exception as error:  # whatever MuJoCo lacks here
-        pytest.skip(f"MuJoCo cannot draw here: {error}")
-    assert not np.array_equal(pictures[0], pictures[1])
-    np.testing.assert_array_equal(pictures[0], pictures[2])
-    reset(family, CHEETAHS.flip(0))
-    for field in ("qpos", "qvel"):
-        family.engine.data[field].zero_()
-    np.testing.assert_array_equal(family.render(0), pictures[1])
-    family.close()
 
 
 # --- the ant's legs -----------------------------------------------------------------------------

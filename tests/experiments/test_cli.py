@@ -57,7 +57,7 @@ def test_help_documents_every_option(monkeypatch, capsys, command):
         ("train PointGoal --agent rl", "Unknown agent 'rl'. Did you mean 'rl2'?"),
         ("train PointGoal --episodes-per-trial 0", "at least 1, got 0"),
         ("train PointGoal --frames 39", "less than one trial"),
-        ("train PointGoal --device cuda", "Unknown device 'cuda'"),
+        ("train PointGoal --device cudda", "Unknown device 'cudda'. Did you mean 'cuda'?"),
         ("train --resume nowhere", "nowhere"),
         ("train PointGoal --resume nowhere", "give nothing else"),
         ("eval nowhere", "nowhere"),

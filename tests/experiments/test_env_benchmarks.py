@@ -135,7 +135,7 @@ def test_what_is_not_installed_is_said_and_not_measured():
     def measure(effort):
         raise MissingExtraError("pip install 'quickstudy[dmc]'")
 
-    (result,) = envs._benchmark("envs/X-1", None, measure).run(TINY)
+    (result,) = envs.brief_benchmark("envs/X-1", None, measure).run(TINY)
     assert (result.value, result.met) == (None, None)
     assert "quickstudy[dmc]" in result.notes[0]
 

@@ -17,6 +17,11 @@ from quickstudy.experiments.policies import AgentPolicy, ExpertPolicy, RandomPol
 from quickstudy.experiments.report import EvalConfig, evaluate_agents
 
 
+def returns_of(*arguments, **options):
+    """The return of each episode `(N, K)`."""
+    return evaluate(*arguments, **options).returns.numpy()
+
+
 def make_agent(family, seed=0):
     env = TrialEnv(family, 1)
     return Agent(
@@ -37,7 +42,7 @@ class AlternatingPolicy:
 
 def test_the_returns_of_each_task_stand_in_its_row():
     tasks = family_class("ProbeArm").task_space.listing("test", 6, seed=0)
-    returns = evaluate(AlternatingPolicy(), "ProbeArm", tasks, episodes_per_trial=3)
+    returns = returns_of(AlternatingPolicy(), "ProbeArm", tasks, episodes_per_trial=3)
     np.testing.assert_array_equal(returns, [[1, 1, 1], [0, 0, 0]] * 3)
 
 
@@ -57,7 +62,7 @@ class FallingHalf:
 def test_short_episodes_do_not_crowd_out_long_ones():
     """Counting the first episodes to finish would count the falling ants again and again."""
     tasks = family_class("AntDir").task_space.listing("test", 6, seed=0)
-    returns = evaluate(FallingHalf(), "AntDir", tasks, episode_length=80, episodes_per_trial=2)
+    returns = returns_of(FallingHalf(), "AntDir", tasks, episode_length=80, episodes_per_trial=2)
     env = TrialEnv(
         "AntDir", 6, episode_length=80, episodes_per_trial=2, task_source=FixedTasks(tasks)
     )
@@ -78,23 +83,23 @@ def test_short_episodes_do_not_crowd_out_long_ones():
 def test_evaluating_in_parts_gives_the_same_number_of_rows(monkeypatch):
     monkeypatch.setattr(evaluate_module, "MAX_WORLDS", 4)
     tasks = family_class("PointGoal").task_space.listing("test", 10, seed=0)
-    returns = evaluate(ExpertPolicy(), "PointGoal", tasks)
+    returns = returns_of(ExpertPolicy(), "PointGoal", tasks)
     monkeypatch.setattr(evaluate_module, "MAX_WORLDS", 1024)
-    np.testing.assert_array_equal(returns, evaluate(ExpertPolicy(), "PointGoal", tasks))
+    np.testing.assert_array_equal(returns, returns_of(ExpertPolicy(), "PointGoal", tasks))
 
 
 def test_the_sparse_expert_earns_the_published_oracle_return():
     """13.4 in 20 steps and 53.4 in 60 are the known oracle returns of the sparse semicircle."""
     tasks = family_class("SparsePointGoal").task_space.listing("test", 256, seed=0)
     for length, oracle in ((20, 13.4), (60, 53.4)):
-        returns = evaluate(ExpertPolicy(), "SparsePointGoal", tasks, episode_length=length)
+        returns = returns_of(ExpertPolicy(), "SparsePointGoal", tasks, episode_length=length)
         assert returns.mean() == pytest.approx(oracle, abs=0.5)
 
 
 def test_after_a_switch_the_next_task_of_the_list_is_played():
     """`AlternatingPolicy` earns 1 on even tasks and 0 on odd ones, in every episode."""
     tasks = family_class("ProbeArm").task_space.listing("test", 6, seed=0)
-    returns = evaluate(
+    returns = returns_of(
         AlternatingPolicy(), "ProbeArm", tasks, episodes_per_trial=3, switch_episode=3
     )
     np.testing.assert_array_equal(returns, [[1, 1, 0], [0, 0, 1]] * 3)
@@ -103,7 +108,7 @@ def test_after_a_switch_the_next_task_of_the_list_is_played():
 def test_a_fixed_belief_is_told_everywhere():
     space = family_class("SparsePointGoal").task_space
     tasks = space.listing("test", 64, seed=0)
-    returns = evaluate(ExpertPolicy(tasks[0]), "SparsePointGoal", tasks)
+    returns = returns_of(ExpertPolicy(tasks[0]), "SparsePointGoal", tasks)
     assert returns[0, 0] > 10
     assert (returns[:, 0] == 0).mean() > 0.5
 
@@ -111,10 +116,10 @@ def test_a_fixed_belief_is_told_everywhere():
 def test_random_and_zero_policies_fit_every_action_space():
     for family in ("ProbeArm", "PointGoal"):
         tasks = family_class(family).task_space.listing("test", 3, seed=0)
-        assert evaluate(RandomPolicy(0), family, tasks).shape[0] == 3
-        first, second = (evaluate(RandomPolicy(1), family, tasks) for _ in range(2))
+        assert returns_of(RandomPolicy(0), family, tasks).shape[0] == 3
+        first, second = (returns_of(RandomPolicy(1), family, tasks) for _ in range(2))
         np.testing.assert_array_equal(first, second)
-        assert np.isfinite(evaluate(ZeroPolicy(), family, tasks)).all()
+        assert np.isfinite(returns_of(ZeroPolicy(), family, tasks)).all()
 
 
 def test_a_wiped_memory_knows_only_its_own_episode():
@@ -123,8 +128,10 @@ def test_a_wiped_memory_knows_only_its_own_episode():
     with torch.no_grad():
         agent.policy_head.output.weight *= 100  # as initialised, the mean action hardly varies
     tasks = family_class("PointGoal").task_space.listing("test", 8, seed=0)
-    wiped = evaluate(AgentPolicy(agent, wipe_memory=True), "PointGoal", tasks, episodes_per_trial=3)
-    kept = evaluate(AgentPolicy(agent), "PointGoal", tasks, episodes_per_trial=3)
+    wiped = returns_of(
+        AgentPolicy(agent, wipe_memory=True), "PointGoal", tasks, episodes_per_trial=3
+    )
+    kept = returns_of(AgentPolicy(agent), "PointGoal", tasks, episodes_per_trial=3)
     np.testing.assert_array_equal(wiped, wiped[:, :1].repeat(3, axis=1))
     np.testing.assert_array_equal(kept[:, 0], wiped[:, 0])
     assert not np.array_equal(kept, wiped)
@@ -135,7 +142,7 @@ def test_sampled_actions_depend_on_the_seed_alone():
     tasks = family_class("PointGoal").task_space.listing("test", 4, seed=0)
 
     def run(seed):
-        return evaluate(AgentPolicy(agent, deterministic=False, seed=seed), "PointGoal", tasks)
+        return returns_of(AgentPolicy(agent, deterministic=False, seed=seed), "PointGoal", tasks)
 
     np.testing.assert_array_equal(run(3), run(3))
     assert not np.array_equal(run(3), run(4))

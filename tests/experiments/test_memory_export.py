@@ -30,7 +30,7 @@ def test_there_is_a_point_for_each_task_and_episode_with_its_return(training):
     points = collect_memory(training.agent, training.config, config)
     assert points.memory_PM.shape == (15, training.agent.memory.output_size)
     tasks = family_class("PointGoal").task_space.listing("test", 5, seed=0)
-    expected_NK = evaluate(AgentPolicy(training.agent), "PointGoal", tasks, **TRIAL)
+    expected_NK = evaluate(AgentPolicy(training.agent), "PointGoal", tasks, **TRIAL).returns
     for n, task in enumerate(tasks):
         mine = (points.task_PD == task).all(dim=1)
         assert points.episode_P[mine].tolist() == [1, 2, 3]

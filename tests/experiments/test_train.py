@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ import torch
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from quickstudy.envs.dmc import suite
+from quickstudy.envs.errors import MissingExtraError
+from quickstudy.envs.metaworld import family as metaworld_family
+from quickstudy.envs.metaworld import package
+from quickstudy.envs.metaworld.package import load_metaworld
 from quickstudy.experiments import train as train_module
 from quickstudy.experiments.benchmarks.record import record
 from quickstudy.experiments.checkpoint import Checkpoints, CheckpointWarning
@@ -176,6 +182,16 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(finished, tmp_path):
     with pytest.warns(CheckpointWarning, match=newest.parent.name):
         resume(run, SILENT)
     assert_same_run(run, finished)
+
+
+@pytest.mark.parametrize("family", ["DMCFingerTurnHard", "ProjectedDMC", "MetaWorldML1Reach"])
+def test_a_missing_extra_is_said_before_anything_is_written(family, tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "find_spec", lambda name: None)
+    monkeypatch.setattr(package, "installed_version", lambda: None)
+    monkeypatch.setattr(metaworld_family, "load_metaworld", load_metaworld.__wrapped__)
+    with pytest.raises(MissingExtraError, match=r"pip install .quickstudy\[(dmc|metaworld)\]"):
+        train(replace(SMALL, family=family), tmp_path / "runs" / "new", SILENT)
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_goes_on_when_the_disk_is_full(finished, tmp_path, monkeypatch):

@@ -1,12 +1,7 @@
-"""Our control suite is dm_control's, step by step: physics to the bit, observations and rewards.
-
-dm_control 1.0.50 lists fields of the flexible bodies that MuJoCo 4 has no more; no task here uses
-them, so they are struck from its list before it looks for them.
-"""
+"""Our control suite is dm_control's, step by step: physics to the bit, observations and rewards."""
 
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -14,44 +9,17 @@ import torch
 
 from quickstudy.envs import rng
 from quickstudy.envs.families.dmc_point_mass import random_directions
-from quickstudy.envs.headless import mujoco
 from quickstudy.envs.registry import make_family
+from quickstudy.experiments.benchmarks.dmc_baselines import SUITE_TASKS, load_suite
 
-TASKS = {
-    "DMCAcrobotSwingup": ("acrobot", "swingup"),
-    "DMCBallInCupCatch": ("ball_in_cup", "catch"),
-    "DMCCartpoleBalance": ("cartpole", "balance"),
-    "DMCCartpoleSwingup": ("cartpole", "swingup"),
-    "DMCFingerSpin": ("finger", "spin"),
-    "DMCFingerTurnEasy": ("finger", "turn_easy"),
-    "DMCFingerTurnHard": ("finger", "turn_hard"),
-    "DMCPendulumSwingup": ("pendulum", "swingup"),
-    "DMCPointMassEasy": ("point_mass", "easy"),
-    "DMCPointMassHard": ("point_mass", "hard"),
-    "DMCReacherEasy": ("reacher", "easy"),
-    "DMCReacherHard": ("reacher", "hard"),
-}
 WORLDS = 2
 STEPS = 150
 
 
 @pytest.fixture(scope="module", name="suite")
 def _suite():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its window library finds no screen
-        pytest.importorskip("dm_control", reason="pip install 'quickstudy[dmc]'")
-        from dm_control.mujoco.wrapper.mjbindings import sizes
-
-        model = mujoco.MjModel.from_xml_string("<mujoco/>")
-        for name, struct in (("mjmodel", model), ("mjdata", mujoco.MjData(model))):
-            known = sizes.array_sizes[name]
-            gone = [field for field in known if not hasattr(struct, field)]
-            assert all(field.startswith("flex") for field in gone)
-            for field in gone:
-                del known[field]
-        from dm_control import suite
-
-        yield suite
+    pytest.importorskip("dm_control", reason="pip install 'quickstudy[dmc]'")
+    return load_suite()
 
 
 def put(family, env, world):
@@ -84,14 +52,14 @@ def actions(size):
     return noise[torch.arange(STEPS) // 10 * 10].view(STEPS, WORLDS, size).float()
 
 
-@pytest.fixture(params=TASKS, name="pair")
+@pytest.fixture(params=SUITE_TASKS, name="pair")
 def _pair(request, suite):
     name = request.param
     family = make_family(name, WORLDS)
     everywhere = torch.ones(WORLDS, dtype=torch.bool)
     keys = rng.world_keys(2, rng.Stream.EPISODE, WORLDS)
     family.reset(everywhere, torch.zeros(WORLDS, 1).double(), keys)
-    envs = [suite.load(*TASKS[name], task_kwargs={"random": 0}) for _ in range(WORLDS)]
+    envs = [suite.load(*SUITE_TASKS[name], task_kwargs={"random": 0}) for _ in range(WORLDS)]
     for world, env in enumerate(envs):
         put(family, env, world)
     return name, family, envs
@@ -128,10 +96,10 @@ def moments(rows):
     return np.concatenate([rows.mean(axis=0), np.square(rows).mean(axis=0)])
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", SUITE_TASKS)
 def test_starts_are_distributed_as_dm_controls(name, suite):
     """First observations: 4000 of ours, 1500 of theirs; means and mean squares within 5 errors."""
-    env = suite.load(*TASKS[name], task_kwargs={"random": 1})
+    env = suite.load(*SUITE_TASKS[name], task_kwargs={"random": 1})
     theirs = np.array([_first(env) for _ in range(1500)])
     family = make_family(name, 4000)
     keys = rng.world_keys(5, rng.Stream.EPISODE, 4000)
