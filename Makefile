@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## meta-train RL² on HalfCheetahDir, print its adaptation t
 	$(BIN)/quickstudy train HalfCheetahDir
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8
 
 test-slow: $(INSTALLED)  ## what takes minutes
 	$(BIN)/python -m pytest -m slow
