@@ -286,7 +286,7 @@ class Bench:
     suite: tyro.conf.Positional[str] = "core"
     """core (physics, environments, training), envs (every MuJoCo family against its physics, those
     of dm_control and Meta-World also against the packages), models (every memory by itself) or
-    families (those without physics). Core and models have cases for cuda."""
+    families (those without physics). On cuda, core is everything that there is for it."""
     json: Path | None = None
     """Write versions, machine load and every repetition's figures to this file."""
     device: str = "auto"

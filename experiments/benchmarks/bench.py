@@ -118,7 +118,7 @@ def env_benchmarks() -> list[Benchmark]:
             for name in task_families()
         ),
         *(dmc_benchmark(name, 256, at_least=10.0) for name in SUITE_TASKS),
-        metaworld_benchmark("ML1Reach", 8, at_least=1.0),
+        metaworld_benchmark("ML1Reach", 10, at_least=1.0),
         metaworld_benchmark("ML10", 10, at_least=1.0),
     ]
 
@@ -142,10 +142,10 @@ SUITES: dict[str, Callable[[], list[Benchmark]]] = {
 """What `quickstudy bench SUITE` measures."""
 
 CUDA_SUITES: dict[str, Callable[[], list[Benchmark]]] = {
-    "core": cuda_core_benchmarks,
+    "core": lambda: [*cuda_core_benchmarks(), *cuda_model_benchmarks()],
     "models": cuda_model_benchmarks,
 }
-"""What it measures on a GPU."""
+"""What it measures on a GPU: by default all of it."""
 
 
 def bench(config: BenchConfig, console: Console | None = None) -> list[Result]:

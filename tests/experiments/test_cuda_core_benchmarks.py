@@ -30,7 +30,9 @@ REHEARSAL = Machine("warp-cpu", CallAgain, time.perf_counter)
 
 def test_the_core_suite_has_cuda_cases():
     names = [benchmark.name for benchmark in CUDA_SUITES["core"]()]
-    assert len(names) == len(set(names)) == 2 * 4 + 3 * 4
+    memories = [benchmark.name for benchmark in CUDA_SUITES["models"]()]
+    assert len(names) == len(set(names)) == 2 * 4 + 3 * 4 + len(memories)
+    assert set(memories) < set(names), "one command measures everything"
     assert "acting/HalfCheetahVel-65536" in names
     assert "training/HalfCheetahVel-s5-4096" in names
 

@@ -31,7 +31,10 @@ def test_the_suite_has_every_family_of_the_control_suite_and_two_of_metaworlds()
     assert len(families) == 12
     assert [n for n in names if n.startswith("dmc/")] == [f"dmc/{f}-256" for f in families]
     theirs = [n for n in names if n.startswith("metaworld/")]
-    assert theirs == ["metaworld/ML1Reach-8", "metaworld/ML10-10"]
+    assert theirs == ["metaworld/ML1Reach-10", "metaworld/ML10-10"]
+    # The package refuses worlds among which its 50 tasks of each environment do not go round.
+    for name, num_environments in zip(theirs, (1, 10), strict=True):
+        assert 50 * num_environments % int(name.rpartition("-")[2]) == 0
 
 
 @pytest.mark.parametrize("family", SUITE_TASKS)
