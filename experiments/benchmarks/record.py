@@ -15,7 +15,10 @@ from quickstudy.experiments.run_folder import RunFolder
 CURVE_POINTS = 100
 MOST_TASKS = 1000
 """Of more tasks, only what is said about them is kept."""
-PER_TASK = ("tasks", "returns", "returns_by_seed", "returns_memory_wiped_by_seed")
+PER_TASK = (
+    *("tasks", "returns", "returns_by_seed", "returns_memory_wiped_by_seed"),
+    "successes_by_seed",
+)
 
 
 def record(run_dir: Path, evaluation: Path | None = None) -> dict[str, Any]:

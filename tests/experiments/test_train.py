@@ -225,10 +225,11 @@ def test_a_record_keeps_the_returns_of_few_tasks_and_the_summary_of_many(finishe
     evaluation = json.loads((finished / "evaluation.json").read_text())
     assert record(finished)["evaluation"] == evaluation
     many = tmp_path / "many.json"
+    assert "successes_by_seed" in evaluation
     many.write_text(json.dumps(evaluation | {"tasks": [[0.0]] * 1001}))
     kept = record(finished, many)["evaluation"]
     assert kept["interval"] == evaluation["interval"]
-    assert not {"tasks", "returns", "returns_by_seed"} & set(kept)
+    assert not {"tasks", "returns", "returns_by_seed", "successes_by_seed"} & set(kept)
 
 
 def test_a_finished_run_makes_one_record(finished):
