@@ -81,6 +81,8 @@ class Family(ABC):
             num_worlds, self.task_space.dim, dtype=torch.float64, device=self.device
         )
         self._diverged_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
+        self._never_N = torch.zeros_like(self._diverged_N)
+        """What `terminated` or `diverged` is where nothing brings it about."""
         self.may_have_diverged = True
         """False where the last step is known to have diverged nowhere."""
 

@@ -16,6 +16,7 @@ from quickstudy.envs.engine import Capacity
 from quickstudy.envs.engines import make_engine
 from quickstudy.envs.family import Family
 from quickstudy.envs.headless import make_renderer, mujoco
+from quickstudy.envs.nested_state import nested, part
 
 RENDER_HEIGHT = 240
 RENDER_WIDTH = 320
@@ -81,15 +82,12 @@ class MujocoFamily(Family):
 
     def state_dict(self) -> dict[str, Tensor]:
         own = {"task": self.task_ND.clone(), "diverged": self._diverged_N.clone()}
-        return own | {f"engine.{k}": v for k, v in self.engine.state_dict().items()}
+        return own | nested("engine", self.engine.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.task_ND = self._restored(state["task"])
         self._diverged_N = self._restored(state["diverged"])
-        prefix = "engine."
-        self.engine.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        self.engine.load_state_dict(part("engine", state))
 
     def check_capacity(self) -> None:
         self.engine.check_capacity()

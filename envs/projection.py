@@ -22,6 +22,7 @@ from torch import Tensor
 
 from quickstudy.envs import rng
 from quickstudy.envs.family import Family, Outcome, unbounded_box, unit_box
+from quickstudy.envs.nested_state import nested, part
 from quickstudy.envs.tasks import Parameter, SeedTasks, TaskSpace
 
 OBSERVATION_SIZE = 12
@@ -199,16 +200,13 @@ class Projected(Family):
 
     def state_dict(self) -> dict[str, Tensor]:
         own = {"task": self.task_ND.clone(), "diverged": self._diverged_N.clone()}
-        return own | {f"base.{k}": v for k, v in self._base.state_dict().items()}
+        return own | nested("base", self._base.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.task_ND = self._restored(state["task"])
         self._diverged_N = self._restored(state["diverged"])
         self._maps.redraw(torch.ones_like(self._diverged_N), self.task_ND[:, -1])
-        prefix = "base."
-        self._base.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        self._base.load_state_dict(part("base", state))
 
     def render(self, world: int = 0) -> np.ndarray:
         return self._base.render(world)

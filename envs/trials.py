@@ -19,6 +19,7 @@ from quickstudy.envs.accounts import Accounts, TrialResults
 from quickstudy.envs.errors import require_positive, require_switch
 from quickstudy.envs.family import Family
 from quickstudy.envs.finished import BufferedRows, FinishedRows, PickedRows, Rows
+from quickstudy.envs.nested_state import nested, part
 from quickstudy.envs.registry import family_entry, make_family
 from quickstudy.envs.task_sources import FixedTasks, SampledTasks, TaskSource
 
@@ -262,7 +263,7 @@ class TrialEnv:
             "elapsed": self._elapsed_N2,
             "num_diverged": self._num_diverged,
         }
-        family = {f"family.{k}": v for k, v in self.family.state_dict().items()}
+        family = nested("family", self.family.state_dict())
         return {k: v.clone() for k, v in own.items()} | self._accounts.state_dict() | family
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -276,10 +277,7 @@ class TrialEnv:
         self._accounts.load_state_dict(state)
         self._num_diverged = state["num_diverged"].clone()
         self._finished.clear()
-        prefix = "family."
-        self.family.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        self.family.load_state_dict(part("family", state))
 
     def close(self) -> None:
         """Free what rendering opened."""

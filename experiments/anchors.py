@@ -18,8 +18,8 @@ from quickstudy.agents.agent import Agent
 from quickstudy.envs.anchors import Anchor, Anchors
 from quickstudy.envs.play import Policy
 from quickstudy.envs.registry import family_class, family_entry
-from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.evaluate import evaluate
+from quickstudy.experiments.evaluate_runs import load_run
 from quickstudy.experiments.policies import (
     AgentPolicy,
     ExpertPolicy,
@@ -28,7 +28,6 @@ from quickstudy.experiments.policies import (
 )
 from quickstudy.experiments.run_folder import RunFolder, package_versions
 from quickstudy.experiments.statistics import mean_interval
-from quickstudy.experiments.training import load_agent
 
 NUM_BELIEFS = 16
 """Fixed beliefs tried for the non-adaptive anchor."""
@@ -141,8 +140,7 @@ def _trained_oracle(family: str, run_dir: Path, device: str) -> _Oracle:
 
 def _trained(family: str, run_dir: Path, name: str, device: str) -> tuple[Agent, str]:
     """The agent of a run, which must be `name`'s on the family, and what to call it."""
-    state, _ = Checkpoints(RunFolder(run_dir).checkpoints).load_latest()
-    agent, config = load_agent(state, device)
+    agent, config = load_run(run_dir, device=device)
     if config.family != family or config.agent != name:
         raise ValueError(
             f"{run_dir} is a run of {config.agent} on {config.family}; this anchor of {family} "

@@ -14,15 +14,13 @@ from quickstudy.envs.play import Policy, play_one_trial
 from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.envs.tasks import TaskSpace
 from quickstudy.envs.trials import FixedTasks, TrialEnv
-from quickstudy.experiments.checkpoint import Checkpoints
+from quickstudy.experiments.evaluate_runs import load_run
 from quickstudy.experiments.policies import (
     AgentPolicy,
     ExpertPolicy,
     RandomPolicy,
     ZeroPolicy,
 )
-from quickstudy.experiments.run_folder import RunFolder
-from quickstudy.experiments.training import load_agent
 from quickstudy.experiments.video import film, write_mp4
 
 DUMMIES: dict[str, Callable[[int], Policy]] = {
@@ -56,8 +54,7 @@ def make_player(family: str, agent: str, seed: int, device: str = "cpu") -> Play
         return Player(policy, False, entry.episode_length, entry.episodes_per_trial, device)
     if not Path(agent).is_dir():
         raise unknown("agent (nor is it a run folder)", agent, DUMMIES)
-    state, _ = Checkpoints(RunFolder(Path(agent)).checkpoints).load_latest()
-    trained, config = load_agent(state, device)
+    trained, config = load_run(Path(agent), device=device)
     if config.family != family:
         raise ValueError(f"{agent} was trained on {config.family}, not on {family}.")
     assert config.episode_length is not None

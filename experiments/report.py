@@ -182,8 +182,9 @@ class Report:
         )
         columns = ["", *[f"episode {k}" for k in range(1, num_episodes + 1)], "gain"]
         rows = [[self.agent, *map(_interval, self.curve), _interval(self.gain)]]
-        if self.success_rate is not None:
-            rows.append(["success rate", *map(_interval, self.success_rate), ""])
+        rates = self.success_rate
+        if rates is not None:
+            rows.append(["success rate", *map(_interval, rates), ""])
         rows += self._rows_by_task()
         if self.wiped_SNK is not None:
             wiped = [*map(_interval, self._curve(self.wiped_SNK)), ""]

@@ -19,6 +19,7 @@ from quickstudy.envs.families.probes import NO_TASK
 from quickstudy.envs.family import Outcome
 from quickstudy.envs.headless import mujoco
 from quickstudy.envs.mujoco_family import MujocoFamily
+from quickstudy.envs.nested_state import nested, part
 
 ATTEMPTS = 40
 """Starting positions tried, to find one without a contact; most are free of them."""
@@ -46,7 +47,6 @@ class DMCFamily(MujocoFamily):
         self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
     ) -> None:
         super().__init__(num_worlds, device, num_threads=num_threads)
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._contacts_N = self.engine.data["ncon"]
         self._drawn: dict[str, Tensor] = {}
         """What an episode depends on besides the state of physics, `(N, …)` by name."""
@@ -108,13 +108,9 @@ class DMCFamily(MujocoFamily):
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return super().state_dict() | {f"drawn.{k}": v.clone() for k, v in self._drawn.items()}
+        drawn = {name: values.clone() for name, values in self._drawn.items()}
+        return super().state_dict() | nested("drawn", drawn)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
-        prefix = "drawn."
-        self._drawn = {
-            k.removeprefix(prefix): self._restored(v)
-            for k, v in state.items()
-            if k.startswith(prefix)
-        }
+        self._drawn = {k: self._restored(v) for k, v in part("drawn", state).items()}

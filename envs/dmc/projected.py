@@ -23,6 +23,7 @@ from quickstudy.envs.families.dmc_pendulum import DMCPendulumSwingup
 from quickstudy.envs.families.dmc_point_mass import DMCPointMassEasy, DMCPointMassHard
 from quickstudy.envs.families.dmc_reacher import DMCReacherEasy, DMCReacherHard
 from quickstudy.envs.family import Family, Outcome, unbounded_box, unit_box
+from quickstudy.envs.nested_state import nested, part
 from quickstudy.envs.projection import (
     ACTION_SIZE,
     OBSERVATION_SIZE,
@@ -76,7 +77,6 @@ class ProjectedSuite(Family):
         self._playing_N: dict[int, Tensor] = {}
         """Where each environment that is played at all is played."""
         self._zero_N = torch.zeros(num_worlds, dtype=torch.float64, device=self.device)
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._environment(0)  # says at once if the models are missing
 
     def _environment(self, number: int) -> tuple[DMCFamily, Projection]:
@@ -129,7 +129,7 @@ class ProjectedSuite(Family):
         state = {"task": self.task_ND.clone(), "diverged": self._diverged_N.clone()}
         for number in self._playing_N:
             family, _ = self._environment(number)
-            state |= {f"{number}.{k}": v for k, v in family.state_dict().items()}
+            state |= nested(str(number), family.state_dict())
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -139,8 +139,7 @@ class ProjectedSuite(Family):
         for number, playing_N in self._playing_N.items():
             family, maps = self._environment(number)
             maps.redraw(playing_N, self.task_ND[:, 1])
-            prefix = f"{number}."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            own = part(str(number), state)
             if own:  # else nobody played it, where only those that are played are saved
                 family.load_state_dict(own)
 

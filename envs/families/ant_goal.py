@@ -82,7 +82,6 @@ class AntGoal(Ant):
     ) -> None:
         super().__init__(num_worlds, device, num_threads=num_threads)
         self._seen = [self._qpos_NQ, self._qvel_NV]
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
 
     def _terms(self, velocity_N2: Tensor, effort_N: Tensor) -> dict[str, Tensor]:
         del velocity_N2  # unused: what counts is where the ant is

@@ -75,7 +75,6 @@ class _Bandit(Family):
         self._key_N = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
         self._step_N = torch.zeros_like(self._key_N)
         self._arm_N = torch.full_like(self._key_N, -1)  # the last one pulled, for the picture
-        self._never = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
 
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
         self._key_N = torch.where(mask_N, key_N, self._key_N)
@@ -87,7 +86,7 @@ class _Bandit(Family):
         p_N = self.task_ND.gather(1, action.unsqueeze(1))[:, 0]
         self._step_N = self._step_N + 1
         self._arm_N = action
-        return Outcome({"pull": (u_N < p_N).to(torch.float64)}, self._never, self._never)
+        return Outcome({"pull": (u_N < p_N).to(torch.float64)}, self._never_N, self._never_N)
 
     def _observe(self) -> Tensor:
         return torch.zeros(self.num_worlds, 1, device=self.device)

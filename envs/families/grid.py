@@ -47,7 +47,6 @@ class Grid(Family):
         self._seen_CO = one_hot_cells(self.size).to(self.device)
         # Cells are numbered by rows: x + size · y.
         self._cell_N = torch.full((num_worlds,), self._start_cell, device=self.device)
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
 
     @abstractmethod
     def _arrive(self) -> tuple[dict[str, Tensor], Tensor]:

@@ -36,7 +36,6 @@ class HalfCheetah(MujocoFamily):
         super().__init__(num_worlds, device, num_threads=num_threads)
         self._x_N = self._qpos_NQ[:, 0]
         self._seen = [self._qpos_NQ[:, 1:], self._qvel_NV]
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._flag = {diverged: torch.tensor([diverged]) for diverged in (False, True)}
 
     @cached_property

@@ -71,7 +71,6 @@ class MemoryChain(Family):
         super().__init__(num_worlds, device)
         self._cue_N = torch.zeros(num_worlds, dtype=torch.float64, device=self.device)
         self._step_N = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
 
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
         cue_N = torch.where(rng.uniform(key_N, 1)[:, 0] < 0.5, -1.0, 1.0).to(torch.float64)

@@ -41,8 +41,7 @@ class Point(Family):
     def _advance(self, action: Tensor) -> Outcome:
         self._position_N2 = self._position_N2 + STEP_SIZE * action
         distance_N = torch.linalg.vector_norm(self._position_N2 - self._goal(self.task_ND), dim=1)
-        never = torch.zeros_like(distance_N, dtype=torch.bool)
-        return Outcome(self._reward(distance_N), never, ~distance_N.isfinite())
+        return Outcome(self._reward(distance_N), self._never_N, ~distance_N.isfinite())
 
     def _observe(self) -> Tensor:
         return self._position_N2

@@ -52,8 +52,7 @@ class Probe(Family):
     def _advance(self, action: Tensor) -> Outcome:
         reward_N = self._reward(action).to(torch.float64)
         self._step_N = self._step_N + 1
-        never = torch.zeros_like(reward_N, dtype=torch.bool)
-        return Outcome({"probe": reward_N}, self._step_N >= self.length, never)
+        return Outcome({"probe": reward_N}, self._step_N >= self.length, self._never_N)
 
     def _observe(self) -> Tensor:
         return torch.zeros_like(self._sign_N).unsqueeze(1)

@@ -35,12 +35,6 @@ class Reacher(MujocoFamily):
     goal_radius: ClassVar[float]
     """Metres, as drawn."""
 
-    def __init__(
-        self, num_worlds: int, device: torch.device | str = "cpu", *, num_threads: int | None = None
-    ) -> None:
-        super().__init__(num_worlds, device, num_threads=num_threads)
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
-
     @abstractmethod
     def _goal(self, task_ND: Tensor) -> Tensor:
         """Goals `(N, 2)` in metres."""

@@ -77,7 +77,6 @@ class TabularMDP(Family):
         self._step_N = torch.zeros_like(self._key_N)
         self._state_N = torch.zeros_like(self._key_N)
         self._one_hot_SS = torch.eye(NUM_STATES, device=self.device)
-        self._never = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._plan: tuple[Tensor, Tensor] | None = None
 
     def _start_episode(self, mask_N: Tensor, key_N: Tensor) -> None:
@@ -92,7 +91,7 @@ class TabularMDP(Family):
         self._state_N = pick(weight_NS, u_N3[:, 2])
         self._step_N = self._step_N + 1
         noise_N = rng.box_muller(u_N3[:, :2])[:, 0]
-        return Outcome({"mean": mean_N, "noise": noise_N}, self._never, self._never)
+        return Outcome({"mean": mean_N, "noise": noise_N}, self._never_N, self._never_N)
 
     def _observe(self) -> Tensor:
         return self._one_hot_SS[self._state_N]

@@ -55,7 +55,6 @@ class MetaWorld(Family):
         load_metaworld()
         self._worlds = _make_worlds(num_worlds, num_workers, goal_visible=self.goal_visible)
         self._drawn: Worlds | None = None
-        self._never_N = torch.zeros(num_worlds, dtype=torch.bool)
         self._observation_NO = torch.from_numpy(self._worlds.result.observation_NO)
 
     def reset(self, mask_N: Tensor, task_ND: Tensor, key_N: Tensor) -> None:

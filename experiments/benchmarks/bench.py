@@ -289,7 +289,6 @@ def report(
 def _check(config: BenchConfig) -> None:
     if config.suite not in SUITES:
         raise unknown("suite", config.suite, SUITES)
-    bench_device(config.device, config.suite)
     if config.json is not None and not config.json.parent.is_dir():
         raise ValueError(f"--json {config.json}: there is no folder {config.json.parent}.")
 

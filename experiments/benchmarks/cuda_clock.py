@@ -46,6 +46,16 @@ def lasting(run: Callable[[], int], clock: Callable[[], float], seconds: float) 
     return max(1, round(seconds / max(clock() - start, 1e-9)))
 
 
+def counting(run: Callable[[], object], frames: int) -> Callable[[], int]:
+    """The run, which tells that it was so many frames."""
+
+    def counted() -> int:
+        run()
+        return frames
+
+    return counted
+
+
 def repeated(run: Callable[[], int], times: int) -> Callable[[], int]:
     """So many calls as one, whose frames are all of theirs."""
 

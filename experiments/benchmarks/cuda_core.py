@@ -21,8 +21,8 @@ from quickstudy.agents.fixed_places import survey
 from quickstudy.envs import rng
 from quickstudy.envs.mujoco_family import MujocoFamily
 from quickstudy.envs.trials import TrialEnv
-from quickstudy.experiments.benchmarks.cuda_clock import cuda_clock
-from quickstudy.experiments.benchmarks.cuda_models import Clock, timed
+from quickstudy.experiments.benchmarks.cuda_clock import counting, cuda_clock
+from quickstudy.experiments.benchmarks.cuda_models import Clock, brief_plan, timed
 from quickstudy.experiments.benchmarks.interleave import Case, Plan, interleave
 from quickstudy.experiments.benchmarks.result import Bar, Benchmark, Effort, Result, compare
 from quickstudy.experiments.config import TrainConfig, resolve
@@ -102,7 +102,7 @@ def measure_acting(family: str, num_worlds: int, effort: Effort, machine: Machin
         } | {f"policy-{name}": acting_agent(name, family, num_worlds, effort, machine)
              for name in AGENTS}  # fmt: skip
         counted = {name: counting(run, num_worlds) for name, run in runs.items()}
-        physics, *measured = timed(counted, _plan(effort), machine.clock)
+        physics, *measured = timed(counted, brief_plan(effort, 4.0), machine.clock)
         env.family.check_capacity()
     except (*OUT_OF_MEMORY, ValueError) as error:
         return [could_not_run(f"environment/{title}", error)]
@@ -181,16 +181,6 @@ def acting_agent(
         step.graph.replay()
 
     return run
-
-
-def counting(run: Callable[[], None], frames: int) -> Callable[[], int]:
-    """The run, which tells how many frames it was."""
-
-    def counted() -> int:
-        run()
-        return frames
-
-    return counted
 
 
 def make_env(family: str, num_worlds: int, effort: Effort, machine: Machine) -> TrialEnv:
@@ -281,9 +271,3 @@ def could_not_run(case: str, error: Exception) -> Result:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return Result(case, None, notes=(f"could not run: {str(error).splitlines()[0]}",))
-
-
-def _plan(effort: Effort) -> Plan:
-    return dataclasses.replace(
-        effort.plan, rounds=4, seconds=min(4.0, effort.plan.seconds), min_repetitions=2
-    )

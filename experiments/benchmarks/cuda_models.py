@@ -15,9 +15,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from quickstudy.agents.captured import CudaGraph
 from quickstudy.agents.models import MODELS
 from quickstudy.agents.scan import diag_scan
-from quickstudy.experiments.benchmarks.cuda_clock import cuda_clock, lasting, repeated
+from quickstudy.experiments.benchmarks.cuda_clock import counting, cuda_clock, lasting, repeated
 from quickstudy.experiments.benchmarks.interleave import Case, Measurement, Plan, interleave
 from quickstudy.experiments.benchmarks.models import MIB, WIDTH, build, torch_pass, training_pass
 from quickstudy.experiments.benchmarks.result import Bar, Benchmark, Effort, Result, compare
@@ -70,7 +71,7 @@ def measure_model(
     try:
         peak = peak_allocated(run, device)
         runs = {"nn.LSTM": torch_pass(nn.LSTM, x_TBD), "nn.GRU": torch_pass(nn.GRU, x_TBD)}
-        lstm, gru, measured = timed(runs | {name: run}, _plan(effort, 2.0), clock)
+        lstm, gru, measured = timed(runs | {name: run}, brief_plan(effort, 2.0), clock)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         return Result(case, None, model_bar(name, T, B), notes=("out of memory",))
@@ -155,7 +156,7 @@ def measure_scan(
         f"{title}-forward": replayed(scans, len(inputs) * forward, device),
         title: replayed(gradients, len(inputs) * (forward + backward), device),
     }
-    copy, *measured = timed(runs, _plan(effort, 3.0), clock)
+    copy, *measured = timed(runs, brief_plan(effort, 3.0), clock)
     # Half the bytes at the same instructions: shown, but no bar is on it.
     bar = None if kind.startswith("bfloat16") else Bar("at least", SCAN_BARS.get(shape[1], 0.0))
     return [
@@ -207,36 +208,26 @@ def scan_inputs(
 
 def replayed(work: Callable[[], object], frames: int, device: torch.device) -> Callable[[], int]:
     """The work as a captured graph, on CUDA; it stands for so many frames."""
-    replay = _captured(work) if device.type == "cuda" else work
-
-    def run() -> int:
-        replay()
-        return frames
-
-    return run
+    return counting(_captured(work) if device.type == "cuda" else work, frames)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Captured:
     """A graph, with its results: their memory is their own for as long as they are held."""
 
-    graph: torch.cuda.CUDAGraph
-    results: object
+    graph: CudaGraph
+    results: list[object]
 
     def __call__(self) -> None:
         self.graph.replay()
 
 
 def _captured(work: Callable[[], object]) -> _Captured:
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # kernels are compiled before they are captured
+    graph, results = CudaGraph(), list[object]()
+    with graph.warm_up():  # kernels are compiled before they are captured
         for _ in range(2):
             work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = work()
+    graph.record(lambda: results.append(work()))
     return _Captured(graph, results)
 
 
@@ -253,7 +244,8 @@ def timed(runs: dict[str, Callable[[], int]], plan: Plan, clock: Clock) -> list[
     return interleave(cases, plan, clock)
 
 
-def _plan(effort: Effort, seconds: float) -> Plan:
+def brief_plan(effort: Effort, seconds: float) -> Plan:
+    """As much as each of many cases is given."""
     return dataclasses.replace(
         effort.plan, rounds=4, seconds=min(seconds, effort.plan.seconds), min_repetitions=2
     )
