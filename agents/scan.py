@@ -34,7 +34,7 @@ Scan = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def diag_scan(gate: Tensor, b_TBP: Tensor, x0_BP: Tensor, reset_TB: Tensor) -> Tensor:
-    """Run the recurrence: step by step on the CPU, by a Triton kernel on CUDA, else in chunks.
+    """Run the recurrence: by a Triton kernel on CUDA, else step by step or in chunks.
 
     Args:
         gate: `(P,)`, the same at each step, or `(T, B, P)`.
@@ -53,8 +53,7 @@ def diag_scan(gate: Tensor, b_TBP: Tensor, x0_BP: Tensor, reset_TB: Tensor) -> T
     kernel = _kernel() if b_TBP.device.type == "cuda" and gate.dtype in _SINGLE else None
     if kernel is not None:
         return kernel(gate, b_TBP, x0_BP, reset_TB)
-    walk = walk_steps if b_TBP.device.type == "cpu" else walk_chunks
-    return scan_with(walk, gate, _widened(b_TBP, gate), x0_BP, reset_TB)
+    return scan_with(_faster_walk(b_TBP), gate, _widened(b_TBP, gate), x0_BP, reset_TB)
 
 
 _SINGLE = (torch.float32, torch.complex64)
@@ -73,6 +72,13 @@ def _kernel() -> Scan | None:
         )
         return None
     return triton_scan
+
+
+def _faster_walk(b_TBP: Tensor) -> Walk:
+    """On the CPU chunks pay while a step is less work than the call that does it."""
+    T, B, *P = b_TBP.shape
+    small = T >= 128 and B * math.prod(P) <= 2048  # measured, on two cores, for every kind of gate
+    return walk_chunks if small or b_TBP.device.type != "cpu" else walk_steps
 
 
 def _widened(b_TBP: Tensor, gate: Tensor) -> Tensor:
@@ -148,15 +154,17 @@ def walk_chunks(
     """
     x_BP = x0_BP
     for part, C, K in _parts(len(b_TBP), backwards):
-        columns = (_columns(rows[part], C, K) for rows in (b_TBP, reset_TB, out_TBP))
+        inputs, resets, outputs = (_columns(row[part], C, K) for row in (b_TBP, reset_TB, out_TBP))
         gates = [gate] * K if gate.ndim < b_TBP.ndim else _columns(gate[part], C, K)
-        steps = list(zip(gates, *columns, strict=True))[:: -1 if backwards else 1]
-        ends_CBP = _walk_together(steps, _found(steps, x_BP, C, backwards))
+        columns = zip(gates, inputs, _where_some(resets), outputs, strict=True)
+        steps = list(columns)[:: -1 if backwards else 1]
+        some_reset_CB = reset_TB[part].view(C, K, -1).any(dim=1)
+        ends_CBP = _walk_together(steps, _found(steps, some_reset_CB, x_BP, backwards))
         x_BP = ends_CBP[0 if backwards else -1]
 
 
-_Step = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Of all chunks: gate `(P,)` or `(C, B, P)`, input, reset `(C, B)`, output."""
+_Step = tuple[Tensor, Tensor, Tensor | None, Tensor]
+"""Of all chunks: gate `(P,)` or `(C, B, P)`, input, reset `(C, B)` or None for none, output."""
 
 
 def _parts(T: int, backwards: bool) -> Iterator[tuple[slice, int, int]]:
@@ -174,24 +182,33 @@ def _columns(rows: Tensor, C: int, K: int) -> Sequence[Tensor]:
     return rows.view(C, K, *rows.shape[1:]).unbind(1)
 
 
-def _found(steps: list[_Step], x_BP: Tensor, C: int, backwards: bool) -> Tensor:
+def _where_some(resets: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The resets, None where all are False: so much is known on the CPU without a wait."""
+    if resets[0].device.type != "cpu":
+        return resets
+    some = torch.stack(list(resets)).flatten(1).any(dim=1).tolist()
+    return [reset if any_ else None for reset, any_ in zip(resets, some, strict=True)]
+
+
+def _found(steps: list[_Step], some_reset_CB: Tensor, x_BP: Tensor, backwards: bool) -> Tensor:
     """What each chunk finds `(C, B, P)`, where the first one met finds x."""
-    ends_CBP = x_BP.new_zeros(C, *x_BP.shape)
-    for gate, b_CBP, reset_CB, _ in steps:
-        ends_CBP = torch.addcmul(b_CBP, gate, _blank(ends_CBP, reset_CB))
-    through = reduce(torch.mul, [gate for gate, *_ in steps]).expand_as(ends_CBP)
-    some_reset_CB = torch.stack([reset_CB for _, _, reset_CB, _ in steps]).any(dim=0)
+    C = len(some_reset_CB)
+    ends_CBP = _walk_together(steps, x_BP.new_zeros(C, *x_BP.shape), write=False)
+    through = reduce(torch.mul, [gate for gate, *_ in steps]).expand_as(ends_CBP).unbind()
     found_CBP = torch.empty_like(ends_CBP)
+    ends, found = ends_CBP.unbind(), found_CBP.unbind()
+    resets = _where_some(some_reset_CB.unbind())
     for c in _order(C, backwards):
-        found_CBP[c] = x_BP
-        x_BP = torch.addcmul(ends_CBP[c], through[c], _blank(x_BP, some_reset_CB[c]))
+        found[c].copy_(x_BP)
+        x_BP = torch.addcmul(ends[c], through[c], _blank(x_BP, resets[c]))
     return found_CBP
 
 
-def _walk_together(steps: list[_Step], x_CBP: Tensor) -> Tensor:
-    """Writes the outputs of all chunks, given what each finds; returns the last ones."""
+def _walk_together(steps: list[_Step], x_CBP: Tensor, write: bool = True) -> Tensor:
+    """All chunks, given what each finds; writes the outputs and returns the last ones."""
     for gate, b_CBP, reset_CB, out_CBP in steps:
-        x_CBP = torch.addcmul(b_CBP, gate, _blank(x_CBP, reset_CB), out=out_CBP)
+        out = out_CBP if write else None
+        x_CBP = torch.addcmul(b_CBP, gate, _blank(x_CBP, reset_CB), out=out)
     return x_CBP
 
 
@@ -199,8 +216,10 @@ def _order(steps: int, backwards: bool) -> range:
     return range(steps - 1, -1, -1) if backwards else range(steps)
 
 
-def _blank(x: Tensor, reset: Tensor) -> Tensor:
+def _blank(x: Tensor, reset: Tensor | None) -> Tensor:
     """Zeros where reset, else x; reset has x's first dimensions. Even what is not finite ends."""
+    if reset is None:
+        return x
     return x.masked_fill(reset[(..., *[None] * (x.ndim - reset.ndim))], 0)
 
 

@@ -202,9 +202,16 @@ def test_channels_may_have_several_dimensions_and_inputs_be_expanded(walk, dtype
         torch.testing.assert_close(gradient, expected, **EXACT)
 
 
-def test_on_the_cpu_it_walks_step_by_step(dtype, fixed):
-    case, reset_TB = random_case(dtype, fixed), staggered()
-    assert torch.equal(diag_scan(*case, reset_TB), scan_with(walk_steps, *case, reset_TB))
+@pytest.mark.parametrize(
+    ("T", "B", "P", "walk"),
+    [(127, 2, 3, walk_steps), (128, 2, 3, walk_chunks), (128, 256, 9, walk_steps)],
+)
+def test_on_the_cpu_long_narrow_inputs_walk_in_chunks_others_step_by_step(
+    T, B, P, walk, dtype, fixed
+):
+    case, reset_TB = random_case(dtype, fixed, T, B, P), no_reset(T, B)
+    reset_TB[T // 2, 0] = True
+    assert torch.equal(diag_scan(*case, reset_TB), scan_with(walk, *case, reset_TB))
 
 
 def test_chunks_take_far_fewer_operations_than_steps():
