@@ -35,6 +35,9 @@ class Stream(IntEnum):
     EVALUATION = 6
     SPLIT = 7
     BOOTSTRAP = 8
+    TEACHER = 9
+    STUDENT = 10
+    LEVEL = 11
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
