@@ -78,7 +78,9 @@ class Learner:
         self._num_updates = 0
 
     def update(self, rollout: Rollout) -> dict[str, float]:
-        """Learn from a rollout; returns metrics averaged over the gradient steps.
+        """Learn from a rollout, or from the steps of it that are for practice.
+
+        Returns metrics averaged over the gradient steps; without any, their number alone.
 
         The normaliser's statistics move only afterwards, so that the policy being improved is, in
         the first step, exactly the policy that acted.
@@ -86,6 +88,9 @@ class Learner:
         Raises:
             FloatingPointError: if a gradient is not finite; no step has then been taken with it.
         """
+        if rollout.practise is not None and not rollout.practise.any():
+            self._update_moments(rollout)
+            return {"gradient_steps": 0.0}
         token_TBF, targets = self._prepare(rollout)
         steps: list[dict[str, float]] = []
         divergence = 0.0
@@ -144,6 +149,7 @@ class Learner:
             action=rollout.action[:, worlds],
             log_prob=rollout.log_prob[:, worlds],
             targets={name: target[:, worlds] for name, target in targets.items()},
+            practise=None if rollout.practise is None else rollout.practise[:, worlds],
         )
         first_state = tuple(rows[worlds] for rows in rollout.first_state)
         reset_TB = self.agent.resets(rollout)[:, worlds]
@@ -215,7 +221,7 @@ def _parameter_groups(agent: Agent, config: LearnerConfig) -> list[dict[str, Any
 def _divergence(batch: Batch, output: AgentOutput) -> float:
     """Estimate of KL(acting policy ‖ present policy) that is never negative (Schulman 2020, k3)."""
     log_ratio_TB = output.policy.log_prob(batch.action) - batch.log_prob
-    return float((log_ratio_TB.exp() - 1.0 - log_ratio_TB).mean())
+    return float(batch.mean(log_ratio_TB.exp() - 1.0 - log_ratio_TB))
 
 
 def _explained_variance(value_TB: Tensor, return_TB: Tensor) -> float:

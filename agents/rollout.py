@@ -58,6 +58,8 @@ class Rollout:
     """`(T, B)` bool: True where the action at t ended its trial."""
     first_state: State
     """The memory before step 0."""
+    practise: Tensor | None = None
+    """`(T, B)` bool: True where the agent may learn from the step; None: from all."""
 
 
 @dataclass

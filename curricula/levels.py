@@ -35,6 +35,15 @@ class Levels:
         return Levels(self.points[index], self.seeds[index], self.practise[index])
 
 
+def blank_levels(n: int, dim: int) -> Levels:
+    """`n` levels at the origin under seed 0, to be filled."""
+    return Levels(
+        torch.zeros(n, dim, dtype=torch.float64),
+        torch.zeros(n, dtype=torch.int64),
+        torch.ones(n, dtype=torch.bool),
+    )
+
+
 def joined(first: Levels, second: Levels) -> Levels:
     """The levels of both, one after the other."""
     return Levels(

@@ -43,8 +43,9 @@ class Teacher(ABC):
 
     @abstractmethod
     def propose(self, n: int) -> Levels:
-        """The next `n` levels, drawn given all that was observed; those never played are dropped
-        without a word.
+        """The next `n` levels, drawn given all that was observed.
+
+        The first ones are the likeliest to be played; those that never are, are dropped in silence.
         """
 
     @abstractmethod

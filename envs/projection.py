@@ -118,6 +118,8 @@ class ProjectedTasks(TaskSpace):
     Even seeds are `train`'s; `test` and `ood` have odd ones: no map of training is met again.
     """
 
+    seeded = True
+
     def __init__(self, base: TaskSpace) -> None:
         self._base = base
         self._seeds = SeedTasks(SEED_BITS)

@@ -42,6 +42,9 @@ Listed = tuple[float, ...] | tuple[tuple[float, ...], ...]
 """Tasks one by one: numbers, or tuples of one number per parameter."""
 
 
+_BELOW_ONE = 1.0 - 2.0**-53
+
+
 class Table:
     """Numbers that draws look up, on every device they were asked for.
 
@@ -62,6 +65,8 @@ class TaskSpace(ABC):
     """The tasks of a family and their named splits."""
 
     parameters: tuple[Parameter, ...]
+    seeded: bool = False
+    """True where the last parameter is a seed that decides details of the task."""
 
     @property
     @abstractmethod
@@ -123,6 +128,15 @@ class TaskSpace(ABC):
         """One task per key, float64 `(N, D)`, independent across keys."""
         self.check_split(split)
         return self._draw(split, rng.uniform(key_N, self.dim))
+
+    def from_unit(self, split: str, u_ND: Tensor) -> Tensor:
+        """The split's tasks, float64 `(N, D)`, at these points `(N, D)` of the unit cube.
+
+        Uniform points are independent draws from the split. Along a real parameter the map is
+        continuous and rises, but for the gaps that belong to another split.
+        """
+        self.check_split(split)
+        return self._draw(split, u_ND.clamp(max=_BELOW_ONE))
 
     def listing(self, split: str, num_tasks: int, seed: int) -> Tensor:
         """The fixed list an evaluation uses, float64 `(num_tasks, D)`.

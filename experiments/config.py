@@ -11,9 +11,13 @@ import tyro
 from quickstudy.agents.learner import LearnerConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.registry import agent_config
+from quickstudy.curricula.curriculum import teaching_dim
+from quickstudy.curricula.teacher import Teacher
+from quickstudy.curricula.teachers import make_teacher
 from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import require_positive, require_switch, unknown
-from quickstudy.envs.registry import DEVICES, family_entry
+from quickstudy.envs.registry import DEVICES, family_class, family_entry
+from quickstudy.experiments.scores import SIGNALS, Signal
 
 GPU_MODULES = ("warp", "mujoco_warp")
 """What `pip install 'quickstudy[gpu]'` brings."""
@@ -53,6 +57,15 @@ class TrainConfig:
     switch_episode: int | None = None
     """The episode of each trial (2 … K) that starts on another task, untold; None: one task per
     trial."""
+    teacher: str = "none"
+    """Who chooses the tasks to train on: none (uniform draws from the train split) or a teacher,
+    which chooses among the same tasks; `quickstudy list` shows them."""
+    teacher_options: dict[str, str] = field(default_factory=dict)
+    """The teacher's constants that are not its defaults: NAME VALUE …"""
+    signal: Signal = "return"
+    """What a teacher is told about each trial: return (mean over its episodes), last-return, gain
+    (last episode minus first: what adapting brought), success (of the last episode), regret
+    (positive value loss) or value-loss."""
     open_ended: bool = False
     """What a trial's end means: False, a known horizon (nothing follows, value 0); True, an
     arbitrary cut (bootstrap from the final observation)."""
@@ -115,6 +128,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     )
     assert config.episodes_per_trial is not None
     require_switch(config.switch_episode, config.episodes_per_trial)
+    _require_teacher(config)
     if config.frames < config.trial_length:
         raise ValueError(
             f"frames {config.frames} is less than one trial: {config.episodes_per_trial} episodes "
@@ -141,6 +155,31 @@ def resolve_device(device: str, family: str) -> str:
 def can_use_cuda() -> bool:
     """Whether torch sees a GPU and what steps physics there is installed."""
     return torch.cuda.is_available() and all(map(importlib.util.find_spec, GPU_MODULES))
+
+
+def _require_teacher(config: TrainConfig) -> None:
+    if config.signal not in SIGNALS:
+        raise unknown("signal", config.signal, SIGNALS)
+    if config.teacher == "none":
+        if config.teacher_options:
+            raise ValueError("teacher_options are given, but no teacher.")
+        return
+    cls = family_class(config.family)
+    if config.signal == "success" and not cls.reports_success:
+        raise ValueError(
+            f"signal success: {config.family} has no notion of it. Use return, last-return or gain."
+        )
+    build_teacher(config)
+
+
+def build_teacher(config: TrainConfig) -> Teacher:
+    """The teacher of a configuration that has one.
+
+    Raises:
+        ValueError: for an unknown teacher or option.
+    """
+    dim = teaching_dim(family_class(config.family).task_space)
+    return make_teacher(config.teacher, dim, config.seed, config.teacher_options)
 
 
 def _default(value: int | None, default: int) -> int:

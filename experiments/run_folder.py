@@ -2,7 +2,8 @@
 
 A run folder holds `config.json` (the resolved configuration), `environment.json` (versions, git
 commit, machine, command line), `resumes.jsonl` (the same for each resume), `metrics.jsonl` (rows
-that depend on configuration and seed alone), `perf.jsonl` (rows that depend on the wall clock) and
+that depend on configuration and seed alone), `perf.jsonl` (rows that depend on the wall clock),
+`curriculum.jsonl` where there is a teacher (each update's trials, see `curriculum_log.py`) and
 `lock`.
 """
 
@@ -25,7 +26,7 @@ from typing import IO, Any
 PACKAGES = ("quickstudy", "torch", "mujoco", "gymnasium", "numpy", "scipy", "stable-baselines3")
 """The packages whose versions can change a result."""
 
-Value = float | int | bool | str | None
+Value = float | int | bool | str | None | list["Value"]
 """What a metric row may hold; NumPy and torch scalars are taken as floats."""
 
 
@@ -45,6 +46,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.metrics = MetricsLog(path / "metrics.jsonl")
         self.perf = MetricsLog(path / "perf.jsonl")
+        self.curriculum = MetricsLog(path / "curriculum.jsonl")
         self._lock: IO[str] | None = None
 
     @classmethod
@@ -295,6 +297,8 @@ def _plain(value: Any) -> Value:
     """A JSON value; NaN and infinities, which JSON lacks, become `None`."""
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     number = float(value)
     return number if math.isfinite(number) else None
 

@@ -15,6 +15,8 @@ from quickstudy.envs.registry import family_class
 from quickstudy.experiments.checkpoint import Checkpoints, State
 from quickstudy.experiments.config import TrainConfig, resolve, resolve_device
 from quickstudy.experiments.console import make_console
+from quickstudy.experiments.curriculum_log import append_lesson, read_lessons
+from quickstudy.experiments.curriculum_maps import PICTURES_PER_SECOND, curriculum_pictures
 from quickstudy.experiments.policies import AgentPolicy
 from quickstudy.experiments.progress import Display
 from quickstudy.experiments.report import EvalConfig, Report, evaluate_agents
@@ -70,6 +72,7 @@ def resume(run_dir: Path, console: Console | None = None, device: str | None = N
             _restore(training, checkpoints.load_latest()[0], console)
         run.metrics.truncate_after(training.num_updates)
         run.perf.truncate_after(training.num_updates)
+        run.curriculum.truncate_after(training.num_updates)
         _run(training, run, console)
     return run_dir
 
@@ -115,22 +118,38 @@ def _log(
     returns_K = returns_by_episode(progress.trials)
     row = _adaptation_scalars(returns_K) | _success_scalars(progress.trials)
     row |= {f"train/{name}": value for name, value in progress.learning.items()}
+    row |= {f"curriculum/{name}": value for name, value in progress.curriculum.items()}
     row["train/diverged_worlds"] = float(training.actor.env.num_diverged)
     if training.num_updates % training.config.eval_interval == 0:
         row |= _evaluate_briefly(training).scalars()
-    seconds = progress.rollout_seconds + progress.update_seconds
+    seconds = progress.rollout_seconds + progress.update_seconds + progress.teacher_seconds
     speed = training.config.frames_per_update / seconds
     perf = {
         "perf/frames_per_second": speed,
         "perf/rollout_seconds": progress.rollout_seconds,
         "perf/update_seconds": progress.update_seconds,
+        "perf/teacher_seconds": progress.teacher_seconds,
     }
     if training.num_updates == 1:
         dashboard.layout()
     run.metrics.append(training.num_updates, training.frames, row)
+    _log_lesson(training, progress, run)
     run.perf.append(training.num_updates, training.frames, perf)
     dashboard.scalars(row | perf, training.frames)
     display.show(training.num_updates, training.frames, speed, returns_K.tolist())
+
+
+def _log_lesson(training: Training, progress: Progress, run: RunFolder) -> None:
+    if training.curriculum is None or progress.scores is None:
+        return
+    append_lesson(
+        run.curriculum,
+        training.num_updates,
+        training.frames,
+        progress.trials.tasks,
+        progress.scores,
+        training.curriculum.teacher.mixture(),
+    )
 
 
 def _adaptation_scalars(returns_K: Tensor) -> dict[str, float]:
@@ -182,6 +201,8 @@ def _conclude(training: Training, run: RunFolder, dashboard: Dashboard, console:
         training.config.to_dict(),
         {f"hparam/{name}": value for name, value in report.scalars().items()},
     )
+    if training.curriculum is not None:
+        _map_curriculum(training, run, dashboard, console)
     if not training.config.video:
         return
     try:
@@ -190,6 +211,26 @@ def _conclude(training: Training, run: RunFolder, dashboard: Dashboard, console:
         console.print(f"No video: {error}")
     else:
         console.print(f"Video: {video}")
+
+
+def _map_curriculum(
+    training: Training, run: RunFolder, dashboard: Dashboard, console: Console
+) -> None:
+    """Draw what the teacher chose over time, as `curriculum.gif` and in TensorBoard."""
+    config = training.config
+    title = f"{config.family}, teacher {config.teacher}, signal {config.signal}"
+    space = family_class(config.family).task_space
+    try:
+        pictures = curriculum_pictures(read_lessons(run.curriculum), space, title)
+    except ValueError as error:
+        console.print(f"No map of the curriculum: {error}")
+        return
+    encoded = gif_bytes(pictures, PICTURES_PER_SECOND)
+    path = run.path / "curriculum.gif"
+    path.write_bytes(encoded)
+    height, width = pictures[0].shape[:2]
+    dashboard.gif("curriculum", encoded, width, height, training.frames)
+    console.print(f"Curriculum: {path}")
 
 
 def _film(training: Training, path: Path, dashboard: Dashboard) -> Path:

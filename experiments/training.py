@@ -13,12 +13,15 @@ from quickstudy.agents.learner import Learner
 from quickstudy.agents.models import ModelConfig
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.registry import agent_config
-from quickstudy.agents.rollout import Actor
+from quickstudy.agents.rollout import Actor, Rollout
+from quickstudy.curricula.curriculum import Curriculum
 from quickstudy.envs.accounts import TrialResults
 from quickstudy.envs.devices import find_device
+from quickstudy.envs.registry import family_class
 from quickstudy.envs.trials import TimeStep, TrialEnv
 from quickstudy.experiments.checkpoint import moved
-from quickstudy.experiments.config import TrainConfig
+from quickstudy.experiments.config import TrainConfig, build_teacher
+from quickstudy.experiments.scores import trial_scores
 from quickstudy.experiments.threads import ACTING, available, torch_threads
 
 
@@ -30,8 +33,13 @@ class Progress:
     """The learner's metrics."""
     trials: TrialResults
     """The trials that finished during the rollout."""
+    curriculum: dict[str, float]
+    """The teacher's figures; empty without one."""
+    scores: Tensor | None
+    """What the teacher was told of these trials, `(n,)`; None without one."""
     rollout_seconds: float
     update_seconds: float
+    teacher_seconds: float
 
 
 class Training:
@@ -41,12 +49,14 @@ class Training:
         """Build everything from a resolved configuration."""
         assert config.worlds is not None
         self.config = config
+        self.curriculum = build_curriculum(config)
         env = TrialEnv(
             config.family,
             config.worlds,
             episode_length=config.episode_length,
             episodes_per_trial=config.episodes_per_trial,
             switch_episode=config.switch_episode,
+            task_source=self.curriculum,
             reveal_task=agent_config(config.agent).sees_task,
             device=config.device,
         )
@@ -79,13 +89,37 @@ class Training:
         start = time.perf_counter()
         with torch_threads(ACTING):
             rollout = self.actor.collect(self.config.trial_length)
+        if self.curriculum is not None:
+            practise = self.curriculum.practise(rollout.trial_end)
+            rollout = replace(rollout, practise=practise)
         acted = time.perf_counter()
         with torch_threads(available()):
             learning = self.learner.update(rollout)
+        learned = time.perf_counter()
+        trials = self.actor.env.finished()
+        scores, figures = self._teach(trials, rollout)
         self.num_updates += 1
         return Progress(
-            learning, self.actor.env.finished(), acted - start, time.perf_counter() - acted
+            learning,
+            trials,
+            figures,
+            scores,
+            rollout_seconds=acted - start,
+            update_seconds=learned - acted,
+            teacher_seconds=time.perf_counter() - learned,
         )
+
+    @torch.no_grad()
+    def _teach(
+        self, trials: TrialResults, rollout: Rollout
+    ) -> tuple[Tensor | None, dict[str, float]]:
+        """Tell the teacher, if there is one, how the trials went; it plans the next ones."""
+        if self.curriculum is None:
+            return None, {}
+        with torch_threads(ACTING):
+            scaled_TB = self.learner.reward_scaler.scale(rollout.reward)
+            score_n = trial_scores(self.config.signal, trials, rollout, scaled_TB, self.config.ppo)
+            return score_n, self.curriculum.observe(trials.worlds, score_n)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types and tensors on the CPU, from which `load_state_dict` goes on bit for bit."""
@@ -101,11 +135,15 @@ class Training:
             "best_return": self.best_return,
             "config": self.config.to_dict(),
         }
+        if self.curriculum is not None:
+            state["curriculum"] = self.curriculum.state_dict()
         on_cpu: dict[str, Any] = moved(state, "cpu")
         return on_cpu
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; on another device not bit for bit."""
+        if self.curriculum is not None:
+            self.curriculum.load_state_dict(state["curriculum"])
         state = moved(state, self.actor.env.device)
         self.agent.load_state_dict(state["agent"])
         self.learner.load_state_dict(state["learner"])
@@ -115,6 +153,19 @@ class Training:
         self.actor.step_count = state["step_count"]
         self.num_updates = state["num_updates"]
         self.best_return = state["best_return"]
+
+
+def build_curriculum(config: TrainConfig) -> Curriculum | None:
+    """The curriculum of a resolved configuration, if it has a teacher."""
+    if config.teacher == "none":
+        return None
+    assert config.worlds is not None
+    return Curriculum(
+        build_teacher(config),
+        family_class(config.family).task_space,
+        config.worlds,
+        device=find_device(config.device).torch_device,
+    )
 
 
 def build_agent(config: TrainConfig, env: TrialEnv) -> Agent:

@@ -22,6 +22,14 @@ class Batch:
     action: Tensor
     log_prob: Tensor
     targets: dict[str, Tensor]
+    practise: Tensor | None = None
+    """`(T, B)` bool: True where the agent may learn from the step; None: from all."""
+
+    def mean(self, value_TB: Tensor) -> Tensor:
+        """The mean over the steps to learn from; 0 where there are none."""
+        if self.practise is None:
+            return value_TB.mean()
+        return value_TB.where(self.practise, 0.0).sum() / self.practise.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)

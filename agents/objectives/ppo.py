@@ -44,7 +44,8 @@ class PPO(Objective):
             discount=self.config.discount,
             trace=self.config.trace,
         )
-        std, mean = torch.std_mean(advantage_TB)
+        practised = rollout.practise
+        std, mean = torch.std_mean(advantage_TB if practised is None else advantage_TB[practised])
         return {
             "advantage": (advantage_TB - mean) / (std + 1e-8),
             "return": advantage_TB + rollout.value,
@@ -54,9 +55,9 @@ class PPO(Objective):
         ratio_TB = (output.policy.log_prob(batch.action) - batch.log_prob).exp()
         advantage_TB = batch.targets["advantage"]
         clipped_TB = ratio_TB.clamp(1.0 - self.config.clip, 1.0 + self.config.clip)
-        policy = -torch.minimum(ratio_TB * advantage_TB, clipped_TB * advantage_TB).mean()
-        value = 0.5 * (output.value - batch.targets["return"]).square().mean()
-        entropy = output.policy.entropy().mean()
+        policy = -batch.mean(torch.minimum(ratio_TB * advantage_TB, clipped_TB * advantage_TB))
+        value = 0.5 * batch.mean((output.value - batch.targets["return"]).square())
+        entropy = batch.mean(output.policy.entropy())
         total = (
             policy
             + self.config.value_coefficient * value
@@ -67,6 +68,6 @@ class PPO(Objective):
             "policy_loss": policy,
             "value_loss": value,
             "entropy": entropy,
-            "clip_fraction": moved_TB.to(torch.float32).mean(),
+            "clip_fraction": batch.mean(moved_TB.to(torch.float32)),
         }
         return Loss(total, {name: metric.detach() for name, metric in metrics.items()})
