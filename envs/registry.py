@@ -7,10 +7,12 @@ an environment is made.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quickstudy.envs.errors import require_positive, unknown
+from quickstudy.envs.from_text import from_text
 
 if TYPE_CHECKING:
     from quickstudy.envs.family import Family
@@ -40,6 +42,7 @@ FAMILIES: dict[str, FamilyEntry] = {
     "SparsePointGoal": FamilyEntry("sparse_point_goal:SparsePointGoal", 20, 5),
     "HalfCheetahDir": FamilyEntry("half_cheetah_dir:HalfCheetahDir", 200, 2),
     "HalfCheetahVel": FamilyEntry("half_cheetah_vel:HalfCheetahVel", 200, 2),
+    "HalfCheetahVelWide": FamilyEntry("half_cheetah_vel_wide:HalfCheetahVelWide", 200, 2),
     "AntDir": FamilyEntry("ant_dir:AntDir", 200, 2),
     "AntDir2D": FamilyEntry("ant_dir_2d:AntDir2D", 200, 2),
     "AntVel": FamilyEntry("ant_vel:AntVel", 200, 2),
@@ -94,6 +97,9 @@ FAMILIES: dict[str, FamilyEntry] = {
     "ProjectedDMCBodies": FamilyEntry("projected_dmc:ProjectedDMCBodies", 1000, 1),
     "ProjectedDMCGaussian": FamilyEntry("projected_dmc:ProjectedDMCGaussian", 1000, 1),
     "ProjectedPointGoal": FamilyEntry("projected_point_goal:ProjectedPointGoal", 20, 2),
+    "ParkourStumps": FamilyEntry("parkour_stumps:ParkourStumps", 500, 1),
+    "ParkourGates": FamilyEntry("parkour_gates:ParkourGates", 500, 1),
+    "ParkourRough": FamilyEntry("parkour_rough:ParkourRough", 500, 1),
     "ProbeValue": FamilyEntry("probes:ProbeValue", 1, 2),
     "ProbeObservation": FamilyEntry("probes:ProbeObservation", 1, 2),
     "ProbeDelay": FamilyEntry("probes:ProbeDelay", 2, 2),
@@ -125,15 +131,27 @@ def family_class(name: str) -> type[Family]:
 
 
 def make_family(
-    name: str, num_worlds: int, device: str = "cpu", *, episode_length: int | None = None
+    name: str,
+    num_worlds: int,
+    device: str = "cpu",
+    *,
+    episode_length: int | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Family:
     """Build `num_worlds` worlds of a family.
 
-    `episode_length` is for families whose rules depend on it; the default trial's if None.
+    Args:
+        name: a registered name.
+        num_worlds: N.
+        device: see `envs/devices.py`.
+        episode_length: for families whose rules depend on it; the default trial's if None.
+        options: what the family lets a user choose (`Family.options_type`), by name; values may be
+            text.
 
     Raises:
         ValueError: for an unknown family or device, a device that is not there or that the family
-            cannot run on, a count below 1, or too many worlds for the device's memory.
+            cannot run on, a count below 1, too many worlds for the device's memory, or an option
+            that the family does not have or take.
     """
     cls = family_class(name)
     require_positive("num_worlds", num_worlds)
@@ -143,6 +161,16 @@ def make_family(
         raise unknown("device", device, DEVICES)
     if device != "cpu" and family_entry(name).cpu_only:
         raise ValueError(f"{name} does not run on device {device!r}, only on 'cpu'.")
-    family = cls(num_worlds, device)
+    family = cls(num_worlds, device, **_chosen(name, cls, options or {}))
     family.episode_length = episode_length or family_entry(name).episode_length
     return family
+
+
+def _chosen(name: str, cls: type[Family], options: Mapping[str, object]) -> dict[str, Any]:
+    """The options as an argument of the family's class, none if none are given."""
+    if not options:
+        return {}
+    if cls.options_type is None:
+        raise ValueError(f"{name} has no options, got {', '.join(map(repr, options))}.")
+    text = {option: str(value) for option, value in options.items()}
+    return {"options": from_text(cls.options_type, text)}

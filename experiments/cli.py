@@ -20,7 +20,7 @@ from quickstudy.experiments.console import make_console
 
 @dataclass(frozen=True)
 class List:
-    """Show the task families and the agents, or all that is known of one family."""
+    """Show the task families, the agents and the teachers, or all that is known of one family."""
 
     family: str | None = None
     """One family: its manual, splits with digests, anchors with intervals, references, sources, and
@@ -28,7 +28,7 @@ class List:
 
     def __call__(self) -> None:
         from quickstudy.experiments.family_card import family_card
-        from quickstudy.experiments.listing import agents_table, families_table
+        from quickstudy.experiments.listing import agents_table, families_table, teachers_table
 
         console = make_console()
         if self.family is not None:
@@ -36,6 +36,7 @@ class List:
             return
         console.print(families_table())
         console.print(agents_table())
+        console.print(teachers_table())
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class Compare:
     families: tyro.conf.Positional[tuple[str, ...]]
     """Families, each as Family or Family/HxK (episode length × episodes per trial)."""
     agents: tuple[str, ...] = ("rl2",)
-    """Agents; `quickstudy list` shows them."""
+    """Agents; `quickstudy list` shows them. Each alone, with a teacher (rl2+alp-gmm), or with a
+    teacher and what it is told (rl2+alp-gmm:gain)."""
     seeds: int = 3
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000

@@ -22,13 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from quickstudy.agents.registry import agent_config
-from quickstudy.envs.errors import require_positive
+from quickstudy.curricula.teachers import TEACHERS
+from quickstudy.envs.errors import require_positive, unknown
 from quickstudy.envs.references.stored import stored_references
 from quickstudy.envs.registry import family_entry
 from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
 from quickstudy.experiments.report import EvalConfig, Report
 from quickstudy.experiments.run_folder import RunFolder, package_versions
+from quickstudy.experiments.scores import SIGNALS, Signal
 from quickstudy.experiments.statistics import Interval, stratified_bootstrap
 
 
@@ -57,13 +59,42 @@ class Arena:
 
 
 @dataclass(frozen=True)
+class Contender:
+    """An agent, and who teaches it; written `agent`, `agent+teacher` or `agent+teacher:signal`."""
+
+    agent: str
+    teacher: str = "none"
+    signal: Signal = "return"
+
+    @classmethod
+    def parse(cls, text: str) -> "Contender":
+        """Raises `ValueError` for an unknown agent, teacher or signal."""
+        agent, plus, taught = text.partition("+")
+        agent_config(agent)
+        if not plus:
+            return cls(agent)
+        teacher, _, signal = taught.partition(":")
+        if teacher not in TEACHERS:
+            raise unknown("teacher", teacher, TEACHERS)
+        for known in SIGNALS:
+            if known == (signal or "return"):
+                return cls(agent, teacher, known)
+        raise unknown("signal", signal, SIGNALS)
+
+    def __str__(self) -> str:
+        return (
+            self.agent if self.teacher == "none" else f"{self.agent}+{self.teacher}:{self.signal}"
+        )
+
+
+@dataclass(frozen=True)
 class CompareConfig:
     """What is compared."""
 
     families: tuple[str, ...]
     """Families, each as `Family` or `Family/HxK`."""
     agents: tuple[str, ...]
-    """Agents."""
+    """Agents, each as `agent`, `agent+teacher` or `agent+teacher:signal`."""
     seeds: int = 3
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000
@@ -176,9 +207,13 @@ class _Run:
 
     @classmethod
     def of(cls, config: CompareConfig, arena: Arena, agent: str, seed: int) -> "_Run":
-        name = f"{str(arena).replace('/', '-')}-{agent}-{config.frames}-s{seed}"
+        contender = Contender.parse(agent)
+        who = str(contender).replace("+", "-").replace(":", "-")
+        name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}-s{seed}"
         options = {
-            "agent": agent,
+            "agent": contender.agent,
+            "teacher": contender.teacher,
+            "signal": contender.signal,
             "frames": config.frames,
             "seed": seed,
             "episode-length": arena.episode_length,
@@ -243,7 +278,7 @@ def _check(config: CompareConfig, arenas: Sequence[Arena]) -> None:
     if not arenas or not config.agents:
         raise ValueError("Compare what? Give at least one family and one agent.")
     for agent in config.agents:
-        agent_config(agent)
+        Contender.parse(agent)
     for name in ("seeds", "frames", "tasks", "jobs"):
         require_positive(name, getattr(config, name))
     for arena in arenas:

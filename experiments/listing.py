@@ -1,8 +1,12 @@
 """`quickstudy list`: what there is to train, and on what."""
 
+import dataclasses
+import sys
+
 from rich.table import Table
 
 from quickstudy.agents.registry import AGENTS
+from quickstudy.curricula.teachers import TEACHERS
 from quickstudy.envs.registry import FAMILIES, family_class
 
 
@@ -27,4 +31,14 @@ def agents_table() -> Table:
         memory = type(config.memory).__name__.removesuffix("Config")
         seen = ["yes" if flag else "no" for flag in (config.sees_history, config.sees_task)]
         table.add_row(name, memory, *seen)
+    return table
+
+
+def teachers_table() -> Table:
+    """The teachers and their constants, as `--teacher-options` takes them."""
+    table = Table("teacher", "what", "constants", title="Teachers")
+    for name, config in TEACHERS.items():
+        summary = (sys.modules[config.__module__].__doc__ or "").strip().splitlines()[0]
+        constants = dataclasses.asdict(config())  # type: ignore[call-overload]  # a dataclass
+        table.add_row(name, summary, ", ".join(f"{k} {v}" for k, v in constants.items()))
     return table

@@ -2,12 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from quickstudy.experiments import compare as compare_module
-from quickstudy.experiments.compare import Arena, CompareConfig, compare, record
+from quickstudy.experiments.compare import (
+    Arena,
+    CompareConfig,
+    Contender,
+    _Run,
+    compare,
+    record,
+)
 
 TINY = CompareConfig(families=("ProbeArm/1x4",), agents=("markov",), seeds=2, frames=64, tasks=6)
 
@@ -29,10 +37,36 @@ def test_a_trial_that_is_not_hxk_is_refused(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "contender", "shown"),
+    [
+        ("rl2", Contender("rl2"), "rl2"),
+        ("s5+alp-gmm", Contender("s5", "alp-gmm", "return"), "s5+alp-gmm:return"),
+        ("s5+plr:regret", Contender("s5", "plr", "regret"), "s5+plr:regret"),
+    ],
+)
+def test_a_contender_is_written_as_agent_teacher_and_signal(text, contender, shown):
+    assert Contender.parse(text) == contender
+    assert str(contender) == shown
+
+
+def test_contenders_are_trained_by_their_teachers():
+    config = replace(TINY, agents=("markov", "markov+random:gain"), folder=Path("runs"))
+    plain, taught = (
+        _Run.of(config, Arena.parse("ProbeArm/1x4"), agent, 0) for agent in config.agents
+    )
+    assert plain.path.name == "ProbeArm-1x4-markov-64-s0"
+    assert taught.path.name == "ProbeArm-1x4-markov-random-gain-64-s0"
+    command = " ".join(taught.command)
+    assert "--agent markov --teacher random --signal gain" in command
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"families": ("PointGaol",)}, "Did you mean 'PointGoal'"),
         ({"agents": ("rl3",)}, "Did you mean 'rl2'"),
+        ({"agents": ("rl2+randm",)}, "Unknown teacher 'randm'. Did you mean 'random'"),
+        ({"agents": ("rl2+random:gian",)}, "Unknown signal 'gian'. Did you mean 'gain'"),
         ({"families": ()}, "at least one family"),
         ({"seeds": 0}, "seeds"),
         ({"frames": 3}, "less than one trial of ProbeArm/1x4"),
