@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quickstudy.agents.models import MODELS
+from quickstudy.curricula.teachers import TEACHERS
 from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import unknown
 from quickstudy.experiments.benchmarks.cuda_core import cuda_core_benchmarks
@@ -45,6 +46,7 @@ from quickstudy.experiments.benchmarks.metaworld_baselines import metaworld_benc
 from quickstudy.experiments.benchmarks.models import model_benchmark
 from quickstudy.experiments.benchmarks.physics import physics_benchmark
 from quickstudy.experiments.benchmarks.result import Benchmark, Effort, Result
+from quickstudy.experiments.benchmarks.teachers import teacher_benchmark
 from quickstudy.experiments.benchmarks.training import training_benchmark
 from quickstudy.experiments.threads import available
 
@@ -75,7 +77,8 @@ class BenchConfig:
 
     suite: str = "core"
     """What to measure: core (physics, environments, training), envs (every MuJoCo family, and
-    dm_control and Meta-World), models (every memory) or families (those without physics)."""
+    dm_control and Meta-World), models (every memory), families (those without physics) or teachers
+    (what each costs)."""
     json: Path | None = None
     """File to write versions, load, and every repetition's figures to."""
     device: str = "auto"
@@ -133,11 +136,17 @@ def family_benchmarks() -> list[Benchmark]:
     return [family_benchmark(name, 1024, at_least=1.0) for name in EXACT_FAMILIES]
 
 
+def teacher_benchmarks() -> list[Benchmark]:
+    """What every teacher costs per episode."""
+    return [teacher_benchmark(name, 256, at_most=1.0) for name in TEACHERS]
+
+
 SUITES: dict[str, Callable[[], list[Benchmark]]] = {
     "core": core_benchmarks,
     "envs": env_benchmarks,
     "models": model_benchmarks,
     "families": family_benchmarks,
+    "teachers": teacher_benchmarks,
 }
 """What `quickstudy bench SUITE` measures."""
 
