@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -61,8 +61,12 @@ class Family(ABC):
     """
 
     task_space: ClassVar[TaskSpace]
-    observation_space: ClassVar[spaces.Box]
-    action_space: ClassVar[spaces.Box | spaces.Discrete]
+    observation_space: spaces.Box
+    """Of the class; where options choose among bodies, an instance has its own. So has:"""
+    action_space: spaces.Box | spaces.Discrete
+    options_type: ClassVar[type[Any] | None] = None
+    """The dataclass of what a user may choose about the worlds, which `__init__` then takes as
+    `options`; None where there is nothing to choose."""
     render_fps: ClassVar[int] = 10
     shows_action: ClassVar[bool] = True
     """False where an agent could carry what it must remember in the last action it is shown."""

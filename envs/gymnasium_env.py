@@ -124,6 +124,7 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
         task: ArrayLike | None = None,
         episode_length: int | None = None,
         render_mode: str | None = None,
+        **family_options: object,
     ) -> None:
         """Build the world; `reset` starts it.
 
@@ -135,12 +136,14 @@ class FamilyEnv(gym.Env[np.ndarray, np.ndarray | int]):
             episode_length: what families with rules that depend on it play (a time limit from
                 `gymnasium.make` does not reach them); the family's default if None.
             render_mode: None or `rgb_array`.
+            family_options: what the family lets a user choose (see `make_family`).
 
         Raises:
-            ValueError: for an unknown family, split or render mode, or a task of the wrong shape.
+            ValueError: for an unknown family, split, render mode or option, or a task of the wrong
+                shape.
         """
         check_render_mode(render_mode)
-        self._family = make_family(family, 1, episode_length=episode_length)
+        self._family = make_family(family, 1, episode_length=episode_length, options=family_options)
         self._episodes = Episodes(self._family, split, task)
         self.observation_space = copy.deepcopy(self._family.observation_space)
         self.action_space = cast(

@@ -58,6 +58,7 @@ class FamilyVecEnv(VecEnv):
         episode_length: int | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
+        **family_options: object,
     ) -> None:
         """Build the worlds; `reset` starts them.
 
@@ -69,10 +70,11 @@ class FamilyVecEnv(VecEnv):
             episode_length: steps per episode; the family's default if None.
             seed: world i starts from seed + i, unless `seed` is called before the first reset.
             render_mode: None or `rgb_array`.
+            family_options: what the family lets a user choose (see `make_family`).
 
         Raises:
-            ValueError: for an unknown family, split or render mode, a task of the wrong shape, or a
-                count below 1.
+            ValueError: for an unknown family, split, render mode or option, a task of the wrong
+                shape, or a count below 1.
         """
         self._envs = FamilyVectorEnv(
             family,
@@ -82,6 +84,7 @@ class FamilyVecEnv(VecEnv):
             task=task,
             episode_length=episode_length,
             render_mode=render_mode,
+            **family_options,
         )
         self._worlds = [World(self._envs, index) for index in range(num_envs)]
         self._actions: np.ndarray | None = None

@@ -86,6 +86,7 @@ class TrialEnv:
         task_source: TaskSource | None = None,
         reveal_task: bool = False,
         device: str = "cpu",
+        family_options: Mapping[str, object] | None = None,
     ) -> None:
         """Build the worlds; `reset` starts them.
 
@@ -99,11 +100,12 @@ class TrialEnv:
             task_source: draws from the `train` split if None.
             reveal_task: append the hidden task to the observation (for the oracle).
             device: where worlds and tensors live (see `envs/devices.py`).
+            family_options: what the family lets a user choose, by name (see `make_family`).
 
         Raises:
-            ValueError: for an unknown family or device, a count below 1, a switch that is not at
-                an episode from 2 to K, or `FixedTasks` that the family does not have; or if the
-                device cannot run it.
+            ValueError: for an unknown family, device or option, a count below 1, a switch that is
+                not at an episode from 2 to K, or `FixedTasks` that the family does not have; or if
+                the device cannot run it.
         """
         entry = family_entry(family)
         self.episode_length = entry.episode_length if episode_length is None else episode_length
@@ -115,7 +117,11 @@ class TrialEnv:
         require_switch(switch_episode, self.episodes_per_trial)
         self.switch_episode = switch_episode
         self.family: Family = make_family(
-            family, num_worlds, device, episode_length=self.episode_length
+            family,
+            num_worlds,
+            device,
+            episode_length=self.episode_length,
+            options=family_options,
         )
         self.name = family
         self.reveal_task = reveal_task

@@ -76,6 +76,7 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         task: ArrayLike | None = None,
         episode_length: int | None = None,
         render_mode: str | None = None,
+        **family_options: object,
     ) -> None:
         """Build the worlds; `reset` starts them.
 
@@ -88,10 +89,11 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             episode_length: what families with rules that depend on it play; the family's default
                 if None, whatever the time limit.
             render_mode: None or `rgb_array`.
+            family_options: what the family lets a user choose (see `make_family`).
 
         Raises:
-            ValueError: for an unknown family, split or render mode, a task of the wrong shape, or a
-                count below 1.
+            ValueError: for an unknown family, split, render mode or option, a task of the wrong
+                shape, or a count below 1.
         """
         check_render_mode(render_mode)
         default_steps = family_entry(family).episode_length
@@ -100,7 +102,9 @@ class FamilyVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             require_positive("max_episode_steps", steps)
         require_positive("num_envs", num_envs)
         self._max_steps = self.unlimited if steps == NO_LIMIT else steps
-        self._family = make_family(family, num_envs, episode_length=episode_length)
+        self._family = make_family(
+            family, num_envs, episode_length=episode_length, options=family_options
+        )
         self._episodes = Episodes(self._family, split, task)
         self._steps_N = np.zeros(num_envs, np.int64)
         self.num_envs = num_envs

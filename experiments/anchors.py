@@ -18,6 +18,7 @@ from quickstudy.agents.agent import Agent
 from quickstudy.envs.anchors import Anchor, Anchors
 from quickstudy.envs.play import Policy
 from quickstudy.envs.registry import family_class, family_entry
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.experiments.evaluate import evaluate
 from quickstudy.experiments.evaluate_runs import load_run
 from quickstudy.experiments.policies import (
@@ -45,27 +46,16 @@ MakeOracle = Callable[[Tensor | None], Policy]
 class Trial:
     """What every anchor of a family is measured on: single episodes."""
 
-    family: str
-    episode_length: int
+    setup: TrialSetup
     split: str
     num_tasks: int
     seed: int
-    reveal_task: bool
-    device: str = "cpu"
 
     def returns(self, policy: Policy) -> Tensor:
         """Return of one episode on each task, `(num_tasks,)`."""
-        space = family_class(self.family).task_space
-        trials = evaluate(
-            policy,
-            self.family,
-            space.listing(self.split, self.num_tasks, self.seed),
-            episode_length=self.episode_length,
-            episodes_per_trial=1,
-            reveal_task=self.reveal_task,
-            seed=self.seed,
-            device=self.device,
-        )
+        space = family_class(self.setup.family).task_space
+        task_ND = space.listing(self.split, self.num_tasks, self.seed)
+        trials = evaluate(policy, self.setup, task_ND, self.seed)
         return trials.returns[:, 0]
 
     def anchor(self, policy: Policy, name: str) -> Anchor:
@@ -100,7 +90,8 @@ def measure_anchors(
         ValueError: for an unknown family, or a run of another family or agent.
     """
     length = episode_length or family_entry(family).episode_length
-    test = Trial(family, length, "test", num_tasks, seed, reveal_task=False, device=device)
+    setup = TrialSetup(family, length, episodes_per_trial=1, device=device)
+    test = Trial(setup, "test", num_tasks, seed)
     zero, random = ZeroPolicy(), RandomPolicy(seed)
     oracle = _trained_oracle(family, oracle_run, device) if oracle_run else _scripted_oracle(family)
     markov = _trained(family, markov_run, "markov", device) if markov_run else None
@@ -111,13 +102,17 @@ def measure_anchors(
         test.anchor(zero, "zero action"),
         test.anchor(random, "uniformly random actions"),
         _non_adaptive(test, oracle, markov) if oracle or markov else None,
-        replace(test, reveal_task=True).anchor(oracle.make(None), oracle.name) if oracle else None,
+        _revealed(test).anchor(oracle.make(None), oracle.name) if oracle else None,
         test.split,
         num_tasks,
         seed,
         versions,
         "quickstudy " + " ".join(sys.argv[1:]),
     )
+
+
+def _revealed(trial: Trial, reveal_task: bool = True) -> Trial:
+    return replace(trial, setup=replace(trial.setup, reveal_task=reveal_task))
 
 
 @dataclass(frozen=True)
@@ -179,18 +174,18 @@ def _non_adaptive(test: Trial, oracle: _Oracle | None, markov: tuple[Agent, str]
     if markov is not None:
         candidates[markov[1]] = _Candidate(AgentPolicy(markov[0]), False)
     if oracle is not None:
-        for belief_D in _beliefs(test.family):
+        for belief_D in _beliefs(test.setup.family):
             told = ", ".join(f"{value:.3g}" for value in belief_D.tolist())
             policy = oracle.make(belief_D)
             candidates[f"{oracle.name} told {told} everywhere"] = _Candidate(policy, True)
     train = replace(test, split="train", num_tasks=BELIEF_TASKS)
     scores = {
-        name: float(replace(train, reveal_task=c.reveal_task).returns(c.policy).mean())
+        name: float(_revealed(train, c.reveal_task).returns(c.policy).mean())
         for name, c in candidates.items()
     }
     name = max(scores, key=scores.__getitem__)
     best = candidates[name]
-    return replace(test, reveal_task=best.reveal_task).anchor(best.policy, name)
+    return _revealed(test, best.reveal_task).anchor(best.policy, name)
 
 
 def _beliefs(family: str) -> Tensor:

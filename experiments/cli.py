@@ -189,6 +189,8 @@ class Play:
     """How many tasks."""
     task: tuple[float, ...] = ()
     """One task of your own instead, parameter by parameter."""
+    family_options: dict[str, str] = field(default_factory=dict)
+    """What the family lets you choose: NAME VALUE …; a run brings its own."""
     seed: int = 0
     """Decides tasks, physics noise and random actions."""
     video: Path | None = None
@@ -201,11 +203,12 @@ class Play:
 
         _require_folder_of(self.video)
         device = _chosen_device(self.device, self.family)
-        player = play.make_player(self.family, self.agent, self.seed, device)
+        options = self.family_options
+        player = play.make_player(self.family, self.agent, self.seed, device, options)
         tasks = play.choose_tasks(self.family, self.split, self.tasks, self.seed, self.task)
-        make_console().print(play.play(self.family, player, tasks, self.seed))
+        make_console().print(play.play(player, tasks, self.seed))
         if self.video is not None:
-            play.film_player(self.family, player, tasks, self.seed, self.video)
+            play.film_player(player, tasks, self.seed, self.video)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from quickstudy.curricula.teachers import make_teacher
 from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import require_positive, require_switch, unknown
 from quickstudy.envs.registry import DEVICES, family_class, family_entry
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.experiments.scores import SIGNALS, Signal
 
 GPU_MODULES = ("warp", "mujoco_warp")
@@ -32,6 +33,8 @@ class TrainConfig:
 
     family: Annotated[str, tyro.conf.Suppress] = ""
     """The task family."""
+    family_options: dict[str, str] = field(default_factory=dict)
+    """What the family lets you choose (a body, say): NAME VALUE …; `quickstudy list --family X`."""
     agent: str = "rl2"
     """Which agent: a memory by name (rl2 is the GRU), markov (no history) or oracle (is told the
     task); `quickstudy list` shows them."""
@@ -81,6 +84,19 @@ class TrainConfig:
     """Tasks of those evaluations."""
     video: bool = True
     """Film the trained agent at the end."""
+
+    @property
+    def setup(self) -> TrialSetup:
+        """What is played, and where."""
+        return TrialSetup(
+            self.family,
+            self.episode_length,
+            self.episodes_per_trial,
+            self.switch_episode,
+            reveal_task=agent_config(self.agent).sees_task,
+            device=self.device,
+            family_options=self.family_options,
+        )
 
     @property
     def trial_length(self) -> int:

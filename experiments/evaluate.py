@@ -7,40 +7,24 @@ from torch import Tensor
 
 from quickstudy.envs.accounts import TrialResults, joined
 from quickstudy.envs.play import Policy, play_one_trial
-from quickstudy.envs.trials import FixedTasks, TrialEnv
+from quickstudy.envs.trial_setup import TrialSetup
+from quickstudy.envs.trials import FixedTasks
 
 MAX_WORLDS = 1024
 """Tasks evaluated side by side; more are done in turn."""
 
 
-def evaluate(
-    policy: Policy,
-    family: str,
-    task_ND: Tensor,
-    *,
-    episode_length: int | None = None,
-    episodes_per_trial: int | None = None,
-    switch_episode: int | None = None,
-    reveal_task: bool = False,
-    seed: int = 0,
-    device: str = "cpu",
-) -> TrialResults:
+def evaluate(policy: Policy, setup: TrialSetup, task_ND: Tensor, seed: int = 0) -> TrialResults:
     """Play one trial on each task; returns are unscaled.
 
     Every world plays one trial and no other is counted, so short episodes cannot crowd out long
     ones. Task i's physics noise depends on the seed and i alone.
 
     Args:
-        policy: whoever acts.
-        family: a registered name.
+        policy: whoever acts; an agent must be on the setup's device.
+        setup: what is played; where it switches, task i + 1 takes task i's place.
         task_ND: the tasks, `(N, D)`.
-        episode_length: steps per episode; the family's default if None.
-        episodes_per_trial: K; the family's default if None.
-        switch_episode: the episode from which on task i + 1 is played in task i's place; None:
-            one task per trial.
-        reveal_task: append the task to the observation.
         seed: of physics noise.
-        device: where the worlds are; a policy that is an agent must be there too.
 
     Returns:
         One trial on each task, row i that of task i.
@@ -51,16 +35,7 @@ def evaluate(
     parts = []
     for start in range(0, len(task_ND), MAX_WORLDS):
         part_ND = task_ND[start : start + MAX_WORLDS]
-        env = TrialEnv(
-            family,
-            len(part_ND),
-            episode_length=episode_length,
-            episodes_per_trial=episodes_per_trial,
-            switch_episode=switch_episode,
-            task_source=FixedTasks(part_ND),
-            reveal_task=reveal_task,
-            device=device,
-        )
+        env = setup.env(len(part_ND), FixedTasks(part_ND))
         parts.append(play_one_trial(policy, env, seed + start))
         env.close()
     return joined(parts)

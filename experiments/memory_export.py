@@ -11,7 +11,6 @@ from tensorboard.plugins import projector
 from torch import Tensor
 
 from quickstudy.agents.agent import Agent
-from quickstudy.agents.registry import agent_config
 from quickstudy.envs.registry import family_class
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.experiments.config import TrainConfig
@@ -39,16 +38,7 @@ def collect_memory(agent: Agent, training: TrainConfig, config: EvalConfig) -> M
     """Play one trial on each task and keep the memory as each episode ends (at most 1024 tasks)."""
     space = family_class(training.family).task_space
     task_ND = space.listing(config.split, min(config.tasks, MAX_WORLDS), config.seed)
-    env = TrialEnv(
-        training.family,
-        len(task_ND),
-        episode_length=training.episode_length,
-        episodes_per_trial=config.episodes or training.episodes_per_trial,
-        switch_episode=config.switch_episode or training.switch_episode,
-        task_source=FixedTasks(task_ND),
-        reveal_task=agent_config(training.agent).sees_task,
-        device=config.device,
-    )
+    env = config.setup(training).env(len(task_ND), FixedTasks(task_ND))
     policy = AgentPolicy(agent, deterministic=not config.sampled, seed=config.seed)
     points = _play(policy, env, config.seed)
     env.close()

@@ -1,19 +1,19 @@
 """`quickstudy play`: watch any policy, trained or not, before trusting a family."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
-from quickstudy.agents.registry import agent_config
 from quickstudy.envs.errors import require_positive, unknown
 from quickstudy.envs.play import Policy, play_one_trial
 from quickstudy.envs.registry import family_class, family_entry
 from quickstudy.envs.tasks import TaskSpace
-from quickstudy.envs.trials import FixedTasks, TrialEnv
+from quickstudy.envs.trial_setup import TrialSetup
+from quickstudy.envs.trials import FixedTasks
 from quickstudy.experiments.evaluate_runs import load_run
 from quickstudy.experiments.policies import (
     AgentPolicy,
@@ -32,49 +32,39 @@ DUMMIES: dict[str, Callable[[int], Policy]] = {
 
 @dataclass(frozen=True)
 class Player:
-    """A policy, and whether it must be shown the task."""
+    """A policy, and what it plays."""
 
     policy: Policy
-    sees_task: bool
-    episode_length: int
-    episodes_per_trial: int
-    device: str = "cpu"
-    """Where it acts."""
+    setup: TrialSetup
 
 
-def make_player(family: str, agent: str, seed: int, device: str = "cpu") -> Player:
-    """The policy a user names: zero, random, expert, or a run folder.
+def make_player(
+    family: str,
+    agent: str,
+    seed: int,
+    device: str = "cpu",
+    family_options: Mapping[str, str] | None = None,
+) -> Player:
+    """The policy a user names: zero, random, expert, or a run folder (with its own options).
 
     Raises:
         ValueError: for an unknown name, or a run of another family.
     """
-    entry = family_entry(family)
+    family_entry(family)
     if agent in DUMMIES:
-        policy = DUMMIES[agent](seed)
-        return Player(policy, False, entry.episode_length, entry.episodes_per_trial, device)
+        setup = TrialSetup(family, device=device, family_options=family_options or {})
+        return Player(DUMMIES[agent](seed), setup)
     if not Path(agent).is_dir():
         raise unknown("agent (nor is it a run folder)", agent, DUMMIES)
     trained, config = load_run(Path(agent), device=device)
     if config.family != family:
         raise ValueError(f"{agent} was trained on {config.family}, not on {family}.")
-    assert config.episode_length is not None
-    assert config.episodes_per_trial is not None
-    sees_task = agent_config(config.agent).sees_task
-    trial = config.episode_length, config.episodes_per_trial
-    return Player(AgentPolicy(trained), sees_task, *trial, device)
+    return Player(AgentPolicy(trained), replace(config.setup, device=device))
 
 
-def play(family: str, player: Player, task_ND: Tensor, seed: int) -> Table:
+def play(player: Player, task_ND: Tensor, seed: int) -> Table:
     """One trial on each task: return and length of every episode."""
-    env = TrialEnv(
-        family,
-        len(task_ND),
-        episode_length=player.episode_length,
-        episodes_per_trial=player.episodes_per_trial,
-        task_source=FixedTasks(task_ND),
-        reveal_task=player.sees_task,
-        device=player.device,
-    )
+    env = player.setup.env(len(task_ND), FixedTasks(task_ND))
     results = play_one_trial(player.policy, env, seed)
     names = [f"{p.name} ({p.unit})" for p in env.family.task_space.parameters]
     episodes = [f"episode {k}" for k in range(1, env.episodes_per_trial + 1)]
@@ -104,16 +94,7 @@ def choose_tasks(
     return torch.tensor([task], dtype=torch.float64)
 
 
-def film_player(family: str, player: Player, task_ND: Tensor, seed: int, path: Path) -> None:
+def film_player(player: Player, task_ND: Tensor, seed: int, path: Path) -> None:
     """Film one trial on each task into an MP4."""
-    frames, fps = film(
-        player.policy,
-        family,
-        task_ND,
-        episode_length=player.episode_length,
-        episodes_per_trial=player.episodes_per_trial,
-        reveal_task=player.sees_task,
-        seed=seed,
-        device=player.device,
-    )
+    frames, fps = film(player.policy, player.setup, task_ND, seed)
     write_mp4(path, frames, fps)

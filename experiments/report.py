@@ -4,7 +4,7 @@ Shape legend: S seeds (agents), N tasks, D task parameters, K episodes.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ from rich.table import Table
 from torch import Tensor
 
 from quickstudy.agents.agent import Agent
-from quickstudy.agents.registry import agent_config
 from quickstudy.envs.accounts import TrialResults
 from quickstudy.envs.anchors import Anchors, stored_anchors
 from quickstudy.envs.references.reference import Reference
 from quickstudy.envs.references.stored import stored_references
 from quickstudy.envs.registry import family_class
 from quickstudy.envs.tasks import ListedTasks
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.experiments.config import TrainConfig
 from quickstudy.experiments.evaluate import evaluate
 from quickstudy.experiments.policies import AgentPolicy
@@ -58,6 +58,15 @@ class EvalConfig:
     training."""
     device: str = "cpu"
     """Where worlds and agents are: cpu, cuda or warp-cpu."""
+
+    def setup(self, training: TrainConfig) -> TrialSetup:
+        """What agents play that were trained so."""
+        return replace(
+            training.setup,
+            episodes_per_trial=self.episodes or training.episodes_per_trial,
+            switch_episode=self.switch_episode or training.switch_episode,
+            device=self.device,
+        )
 
 
 @dataclass(frozen=True)
@@ -276,17 +285,7 @@ def evaluate_agents(
             wipe_memory=wipe_memory,
             seed=config.seed,
         )
-        return evaluate(
-            policy,
-            training.family,
-            task_ND,
-            episode_length=training.episode_length,
-            episodes_per_trial=config.episodes or training.episodes_per_trial,
-            switch_episode=config.switch_episode or training.switch_episode,
-            reveal_task=agent_config(training.agent).sees_task,
-            seed=config.seed,
-            device=config.device,
-        )
+        return evaluate(policy, config.setup(training), task_ND, config.seed)
 
     wipe = ablate and (config.episodes or training.episodes_per_trial) != 1
     played = [play(agent, wipe_memory=False) for agent in agents]

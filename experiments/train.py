@@ -9,7 +9,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from quickstudy.agents.registry import agent_config
 from quickstudy.envs.accounts import TrialResults
 from quickstudy.envs.registry import family_class
 from quickstudy.experiments.checkpoint import Checkpoints, State
@@ -238,12 +237,8 @@ def _film(training: Training, path: Path, dashboard: Dashboard) -> Path:
     space = family_class(config.family).task_space
     frames, fps = film(
         AgentPolicy(training.agent),
-        config.family,
+        replace(config.setup, switch_episode=None),
         torch.unique(space.listing("test", 2, seed=0), dim=0),
-        episode_length=config.episode_length,
-        episodes_per_trial=config.episodes_per_trial,
-        reveal_task=agent_config(config.agent).sees_task,
-        device=config.device,
     )
     write_mp4(path, frames, fps)
     height, width = frames[0].shape[:2]

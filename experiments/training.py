@@ -50,16 +50,7 @@ class Training:
         assert config.worlds is not None
         self.config = config
         self.curriculum = build_curriculum(config)
-        env = TrialEnv(
-            config.family,
-            config.worlds,
-            episode_length=config.episode_length,
-            episodes_per_trial=config.episodes_per_trial,
-            switch_episode=config.switch_episode,
-            task_source=self.curriculum,
-            reveal_task=agent_config(config.agent).sees_task,
-            device=config.device,
-        )
+        env = config.setup.env(config.worlds, self.curriculum)
         self.agent = build_agent(config, env).place(env.family.placement)
         kind = CapturedActor if env.device.type == "cuda" else Actor
         self.actor = kind.start(self.agent, env, config.seed, open_ended=config.open_ended)
@@ -196,8 +187,7 @@ def _with_width(memory: ModelConfig, width: int) -> ModelConfig:
 def load_agent(state: dict[str, Any], device: str = "cpu") -> tuple[Agent, TrainConfig]:
     """The agent in a checkpoint's state, on a device, and the configuration it was trained with."""
     config = TrainConfig.from_dict(state["config"])
-    env = TrialEnv(config.family, 1, reveal_task=agent_config(config.agent).sees_task)
-    agent = build_agent(config, env)
+    agent = build_agent(config, replace(config.setup, device="cpu").env(1))
     agent.load_state_dict(state["agent"])
     return agent.requires_grad_(False).place(find_device(device)), config
 

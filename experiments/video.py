@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from quickstudy.envs.play import Policy
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 
 Frame = NDArray[np.uint8]
@@ -27,27 +28,15 @@ class RenderingUnavailableError(RuntimeError):
 
 
 def film(
-    policy: Policy,
-    family: str,
-    task_ND: Tensor,
-    *,
-    episode_length: int | None = None,
-    episodes_per_trial: int | None = None,
-    reveal_task: bool = False,
-    seed: int = 0,
-    device: str = "cpu",
+    policy: Policy, setup: TrialSetup, task_ND: Tensor, seed: int = 0
 ) -> tuple[list[Frame], float]:
     """Play one trial on each task and film it.
 
     Args:
-        policy: whoever acts.
-        family: a registered name.
+        policy: whoever acts; an agent must be on the setup's device.
+        setup: what is played.
         task_ND: the tasks, `(N, D)`, shown from left to right.
-        episode_length: steps per episode; the family's default if None.
-        episodes_per_trial: K; the family's default if None.
-        reveal_task: append the task to the observation.
         seed: of physics noise.
-        device: where the worlds are; a policy that is an agent must be there too.
 
     Returns:
         RGB frames (even height and width, as video encoders want), and their number per second of
@@ -56,15 +45,7 @@ def film(
     Raises:
         RenderingUnavailableError: saying which package gives OpenGL.
     """
-    env = TrialEnv(
-        family,
-        len(task_ND),
-        episode_length=episode_length,
-        episodes_per_trial=episodes_per_trial,
-        task_source=FixedTasks(task_ND),
-        reveal_task=reveal_task,
-        device=device,
-    )
+    env = setup.env(len(task_ND), FixedTasks(task_ND))
     stride = -(-env.trial_length // MAX_FRAMES)
     time_step = env.reset(seed)
     policy.begin(env)

@@ -33,7 +33,7 @@ class Probe(Family):
     """The best mean return of an episode (in `ProbeArm`: once the arm is known)."""
     task_space = NO_TASK
     observation_space = unbounded_box(1)
-    action_space: ClassVar[spaces.Box | spaces.Discrete] = spaces.Discrete(2)
+    action_space: spaces.Box | spaces.Discrete = spaces.Discrete(2)
 
     def __init__(self, num_worlds: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_worlds, device)

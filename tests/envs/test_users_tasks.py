@@ -9,6 +9,7 @@ import torch
 import quickstudy  # noqa: F401  registers the families
 from quickstudy.envs.registry import FAMILIES, family_class
 from quickstudy.envs.tasks import task_rows
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.envs.vector_env import FamilyVectorEnv
 from quickstudy.experiments.evaluate import evaluate
@@ -29,12 +30,12 @@ def rows(task):
 
 
 def played(task):
-    return play("PointGoal", make_player("PointGoal", "zero", 0), task, 0)
+    return play(make_player("PointGoal", "zero", 0), task, 0)
 
 
 ENTRANCES = {
     "TrialEnv": lambda task: TrialEnv("PointGoal", 1, task_source=FixedTasks(rows(task))),
-    "evaluate": lambda task: evaluate(ZeroPolicy(), "PointGoal", rows(task)),
+    "evaluate": lambda task: evaluate(ZeroPolicy(), TrialSetup("PointGoal"), rows(task)),
     "play": lambda task: played(choose_tasks("PointGoal", "train", 1, 0, task)),
     "make": lambda task: gym.make("quickstudy/PointGoal-v0", task=task),
     "reset": lambda task: gym.make("quickstudy/PointGoal-v0").reset(options={"task": task}),

@@ -9,6 +9,7 @@ import torch
 from quickstudy.agents.agent import Agent
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.registry import family_class
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.experiments import evaluate as evaluate_module
 from quickstudy.experiments.config import TrainConfig, resolve
@@ -17,9 +18,9 @@ from quickstudy.experiments.policies import AgentPolicy, ExpertPolicy, RandomPol
 from quickstudy.experiments.report import EvalConfig, evaluate_agents
 
 
-def returns_of(*arguments, **options):
+def returns_of(policy, family, tasks, seed=0, **setup):
     """The return of each episode `(N, K)`."""
-    return evaluate(*arguments, **options).returns.numpy()
+    return evaluate(policy, TrialSetup(family, **setup), tasks, seed).returns.numpy()
 
 
 def make_agent(family, seed=0):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from quickstudy.envs.registry import family_class
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.experiments.config import TrainConfig, resolve
 from quickstudy.experiments.evaluate import evaluate
 from quickstudy.experiments.evaluate_runs import export_memory
@@ -30,7 +31,9 @@ def test_there_is_a_point_for_each_task_and_episode_with_its_return(training):
     points = collect_memory(training.agent, training.config, config)
     assert points.memory_PM.shape == (15, training.agent.memory.output_size)
     tasks = family_class("PointGoal").task_space.listing("test", 5, seed=0)
-    expected_NK = evaluate(AgentPolicy(training.agent), "PointGoal", tasks, **TRIAL).returns
+    expected_NK = evaluate(
+        AgentPolicy(training.agent), TrialSetup("PointGoal", **TRIAL), tasks
+    ).returns
     for n, task in enumerate(tasks):
         mine = (points.task_PD == task).all(dim=1)
         assert points.episode_P[mine].tolist() == [1, 2, 3]
