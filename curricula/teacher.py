@@ -9,7 +9,7 @@ Shape legend: n levels, d dimensions of the teacher's space, G Gaussians.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -93,8 +93,15 @@ class Teacher(ABC):
         return self._levels(self._uniform(n, self.dim))
 
 
+Told = Literal["return", "success", "regret"]
+"""What kind of score a teacher is made for."""
+
+
 class TeacherConfig(Protocol):
     """A teacher's constants: a frozen dataclass, one per teacher."""
+
+    told: ClassVar[Told]
+    """What it is told where nobody chooses."""
 
     def build(self, dim: int, seed: int) -> Teacher:
         """The teacher, before its first proposal.

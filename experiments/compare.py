@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -64,7 +64,7 @@ class Contender:
 
     agent: str
     teacher: str = "none"
-    signal: Signal = "return"
+    signal: Signal | Literal["auto"] = "auto"
 
     @classmethod
     def parse(cls, text: str) -> "Contender":
@@ -76,8 +76,10 @@ class Contender:
         teacher, _, signal = taught.partition(":")
         if teacher not in TEACHERS:
             raise unknown("teacher", teacher, TEACHERS)
+        if not signal:
+            return cls(agent, teacher, TEACHERS[teacher].told)
         for known in SIGNALS:
-            if known == (signal or "return"):
+            if known == signal:
                 return cls(agent, teacher, known)
         raise unknown("signal", signal, SIGNALS)
 

@@ -13,7 +13,7 @@ from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.registry import agent_config
 from quickstudy.curricula.curriculum import teaching_dim
 from quickstudy.curricula.teacher import Teacher
-from quickstudy.curricula.teachers import make_teacher
+from quickstudy.curricula.teachers import TEACHERS, make_teacher
 from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import require_positive, require_switch, unknown
 from quickstudy.envs.registry import DEVICES, family_class, family_entry
@@ -65,10 +65,10 @@ class TrainConfig:
     which chooses among the same tasks; `quickstudy list` shows them."""
     teacher_options: dict[str, str] = field(default_factory=dict)
     """The teacher's constants that are not its defaults: NAME VALUE …"""
-    signal: Signal = "return"
+    signal: Signal | Literal["auto"] = "auto"
     """What a teacher is told about each trial: return (mean over its episodes), last-return, gain
     (last episode minus first: what adapting brought), success (of the last episode), regret
-    (positive value loss) or value-loss."""
+    (positive value loss) or value-loss; auto: what the teacher is made for."""
     open_ended: bool = False
     """What a trial's end means: False, a known horizon (nothing follows, value 0); True, an
     arbitrary cut (bootstrap from the final observation)."""
@@ -144,7 +144,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     )
     assert config.episodes_per_trial is not None
     require_switch(config.switch_episode, config.episodes_per_trial)
-    _require_teacher(config)
+    config = replace(config, signal=_chosen_signal(config))
     if config.frames < config.trial_length:
         raise ValueError(
             f"frames {config.frames} is less than one trial: {config.episodes_per_trial} episodes "
@@ -173,19 +173,23 @@ def can_use_cuda() -> bool:
     return torch.cuda.is_available() and all(map(importlib.util.find_spec, GPU_MODULES))
 
 
-def _require_teacher(config: TrainConfig) -> None:
-    if config.signal not in SIGNALS:
-        raise unknown("signal", config.signal, SIGNALS)
+def _chosen_signal(config: TrainConfig) -> Signal:
+    """What the teacher will be told; refuses a teacher that cannot teach here."""
+    if config.signal not in ("auto", *SIGNALS):
+        raise unknown("signal", config.signal, ("auto", *SIGNALS))
     if config.teacher == "none":
         if config.teacher_options:
             raise ValueError("teacher_options are given, but no teacher.")
-        return
-    cls = family_class(config.family)
-    if config.signal == "success" and not cls.reports_success:
-        raise ValueError(
-            f"signal success: {config.family} has no notion of it. Use return, last-return or gain."
-        )
+        return "return"
     build_teacher(config)
+    signal = TEACHERS[config.teacher].told if config.signal == "auto" else config.signal
+    if signal == "success" and not family_class(config.family).reports_success:
+        raise ValueError(
+            f"teacher {config.teacher} with signal success: {config.family} has no notion of it. "
+            "Use --signal return, last-return or gain, and give a teacher's thresholds, if it has "
+            "any, by --teacher-options."
+        )
+    return signal
 
 
 def build_teacher(config: TrainConfig) -> Teacher:

@@ -15,6 +15,21 @@ from quickstudy.envs.accounts import TrialResults
 
 Signal = Literal["return", "last-return", "gain", "success", "regret", "value-loss"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
+VALUE_SIGNALS: tuple[Signal, ...] = ("regret", "value-loss")
+"""Those that need the agent's values, not the trials' outcomes alone."""
+
+
+def outcome_scores(signal: Signal, trials: TrialResults) -> Tensor:
+    """The score of each trial, float64 `(n,)`, from what it brought (see `trial_scores`)."""
+    if signal == "return":
+        return trials.returns.mean(dim=1)
+    if signal == "last-return":
+        return trials.returns[:, -1]
+    if signal == "gain":
+        return trials.returns[:, -1] - trials.returns[:, 0]
+    assert signal == "success"
+    assert trials.successes is not None  # checked with the configuration
+    return trials.successes[:, -1].to(torch.float64)
 
 
 def trial_scores(
@@ -38,15 +53,8 @@ def trial_scores(
         scaled_reward_TB: its rewards in the units of its values.
         config: γ and λ of the advantages.
     """
-    if signal == "return":
-        return trials.returns.mean(dim=1)
-    if signal == "last-return":
-        return trials.returns[:, -1]
-    if signal == "gain":
-        return trials.returns[:, -1] - trials.returns[:, 0]
-    if signal == "success":
-        assert trials.successes is not None  # checked with the configuration
-        return trials.successes[:, -1].to(torch.float64)
+    if signal not in VALUE_SIGNALS:
+        return outcome_scores(signal, trials)
     advantage_TB = gae(
         scaled_reward_TB,
         rollout.value,

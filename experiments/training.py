@@ -108,6 +108,7 @@ class Training:
         if self.curriculum is None:
             return None, {}
         with torch_threads(ACTING):
+            assert self.config.signal != "auto"  # resolved
             scaled_TB = self.learner.reward_scaler.scale(rollout.reward)
             score_n = trial_scores(self.config.signal, trials, rollout, scaled_TB, self.config.ppo)
             return score_n, self.curriculum.observe(trials.worlds, score_n)

@@ -29,7 +29,8 @@ from quickstudy.envs.trials import TrialEnv
 
 B = 5
 TRIAL = {"episode_length": 4, "episodes_per_trial": 2}
-PER_STEP = [f.name for f in dataclasses.fields(Rollout) if f.name != "first_state"]
+NOT_PER_STEP = {"first_state", "practise"}
+PER_STEP = [f.name for f in dataclasses.fields(Rollout) if f.name not in NOT_PER_STEP]
 NOT_PEEKING = Device("cpu", torch.device("cpu"), "batch", peeks=False)
 no_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs CUDA, and torch sees no GPU"

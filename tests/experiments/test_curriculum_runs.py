@@ -81,12 +81,28 @@ def test_the_teacher_sees_the_signal_that_was_asked_for():
 
 
 @pytest.mark.parametrize(
+    ("teacher", "signal", "told"),
+    [
+        ("none", "auto", "return"),
+        ("alp-gmm", "auto", "return"),
+        ("plr", "auto", "regret"),
+        ("plr", "gain", "gain"),
+    ],
+)
+def test_a_teacher_is_told_what_it_is_made_for_unless_something_else_is_asked_for(
+    teacher, signal, told
+):
+    assert resolve(replace(SMALL, teacher=teacher, signal=signal)).signal == told
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"teacher": "randm"}, "Unknown teacher 'randm'. Did you mean 'random'"),
         ({"teacher_options": {"share": "1"}}, "Unknown option 'share'"),
         ({"teacher": "none", "teacher_options": {"a": "1"}}, "teacher_options are given, but no"),
-        ({"signal": "success"}, "signal success: SparsePointGoal has no notion of it"),
+        ({"signal": "success"}, "signal success: SparsePointGoal has no notion"),
+        ({"teacher": "learnability", "signal": "auto"}, "teacher learnability with signal success"),
         ({"signal": "gian"}, "Unknown signal 'gian'. Did you mean 'gain'"),
     ],
 )
