@@ -43,6 +43,8 @@ def shrunk(arguments: list[str], folder: Path, run: Path) -> list[str]:
                 index = arguments.index(flag)
                 del arguments[index : index + 2]
         arguments += ["--run-dir", str(run)]
+    if arguments[0] == "compare" and "/" not in arguments[1]:
+        arguments[1] += "/5x2"
     arguments = [str(run) if part.startswith("runs/") else part for part in arguments]
     extra = TINY.get(arguments[0], [])
     return arguments + (extra if not set(extra) & set(arguments) else [])
