@@ -32,7 +32,7 @@ class Pupils:
     """Environment steps of each (a toy's step is an episode)."""
     epoch: int = 10_000
     """Steps between tests."""
-    block: int = 25
+    block: int = 50
     """Levels a teacher proposes at a time."""
     tests_per_axis: int = 20
     """Test tasks along each axis of the task space."""
@@ -62,14 +62,16 @@ class Build:
     """The classroom's folder."""
     teacher: str = "alp-gmm"
     """Their teacher; `quickstudy list` shows them. AGAIN learns from students of ALP-GMM."""
-    teacher_options: dict[str, str] = field(default_factory=lambda: {"random_share": "0.1"})
-    """The teacher's constants that are not its defaults: NAME VALUE …"""
+    teacher_options: dict[str, str] = field(default_factory=dict)
+    """The teacher's constants that are not its defaults: NAME VALUE … (For alp-gmm in a classroom,
+    random_share is 0.1, as in the paper.)"""
     pupils: Flat = field(default_factory=Pupils)
 
     def __call__(self) -> None:
         from quickstudy.experiments.classroom import hold, summary, teacher_config
 
-        teacher = teacher_config(self.teacher, self.teacher_options)
+        usual = {"random_share": "0.1"} if self.teacher == "alp-gmm" else {}
+        teacher = teacher_config(self.teacher, usual | self.teacher_options)
         lessons = self.pupils.enrolment().lessons(teacher, "past")
         console = make_console()
         room = hold(self.folder, lessons, self.pupils.course(), self.pupils.jobs, console)
@@ -142,7 +144,7 @@ class Study:
     """Episodes of each student."""
     epoch: int = 10_000
     """Episodes between tests."""
-    block: int = 25
+    block: int = 50
     """Episodes proposed at a time."""
     pretest: int = 20_000
     """Episodes of AGAIN's pre-test."""

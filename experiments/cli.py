@@ -14,6 +14,7 @@ import tyro
 
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.registry import FAMILIES
+from quickstudy.experiments.classroom_cli import Classroom
 from quickstudy.experiments.config import TrainConfig, resolve_device
 from quickstudy.experiments.console import make_console
 
@@ -320,7 +321,9 @@ class Doctor:
         make_console().print(table(examine()))
 
 
-Command = List | Train | Eval | Compare | Play | Bench | MeasureAnchors | References | Doctor
+Command = (
+    List | Train | Eval | Compare | Play | Classroom | Bench | MeasureAnchors | References | Doctor
+)
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "list": List,
@@ -328,6 +331,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "eval": Eval,
     "play": Play,
     "compare": Compare,
+    "classroom": Classroom,
     "references": References,
     "bench": Bench,
     "anchors": MeasureAnchors,

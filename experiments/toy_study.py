@@ -52,7 +52,7 @@ class ToyStudy:
     """Episodes of each."""
     epoch: int = 10_000
     """Episodes between tests."""
-    block: int = 25
+    block: int = 50
     """Episodes proposed at a time."""
     pretest: int = 20_000
     """Episodes of AGAIN's pre-test; whole epochs."""
@@ -163,12 +163,12 @@ def _found(
 
 
 def _welch(rooms: dict[str, Classroom], first: str, second: str) -> float | None:
-    """Two-sided p-value of Welch's t-test on per cent mastered in the end."""
+    """Two-sided p-value of Welch's t-test on per cent mastered in the end, None without one."""
     if first not in rooms or second not in rooms:
         return None
     ends = [_ends(rooms[arm]) for arm in (first, second)]
-    if min(map(len, ends)) < 2:
-        return None
+    if any(len(set(end)) < 2 for end in ends):
+        return None  # no spread, no test
     return float(stats.ttest_ind(*ends, equal_var=False).pvalue)
 
 

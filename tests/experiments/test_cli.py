@@ -40,7 +40,7 @@ def test_help_documents_every_option(monkeypatch, capsys, command):
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     fields = [] if command is None else dataclasses.fields(cli.COMMANDS[command])
-    positional_or_flattened = {"family", "families", "runs", "suite", "config"}
+    positional_or_flattened = {"family", "families", "runs", "suite", "config", "command"}
     names = {f.name.replace("_", "-") for f in fields} - positional_or_flattened
     assert {name for name in names if f"--{name}" not in shown} == set()
     # tyro shows an option's docstring in place; an option without one has an empty column.
