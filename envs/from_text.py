@@ -37,6 +37,8 @@ def _read(name: str, text: str, kind: Any) -> Any:
     try:
         if typing.get_origin(kind) is tuple:
             return tuple(float(part) for part in text.split(","))
+        if type(None) in typing.get_args(kind):  # a number that may be left out
+            kind = typing.get_args(kind)[0]
         return _WORDS[text.lower()] if kind is bool else kind(text)
     except (KeyError, TypeError, ValueError) as error:
         wanted = getattr(kind, "__name__", str(kind))

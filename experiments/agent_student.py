@@ -3,7 +3,7 @@
 Shape legend: n levels, N worlds, T steps, P test points, d dimensions of the space taught in.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class AgentStudentConfig:
 
     family: str = "ParkourStumps"
     """What it practises."""
-    family_options: dict[str, str] = field(default_factory=dict)
+    family_options: tuple[tuple[str, str], ...] = ()
     """What the family lets one choose: who the student is, for a teacher who cannot see it."""
     agent: str = "rl2"
     """Its memory, by name."""
@@ -77,7 +77,7 @@ class AgentStudentConfig:
     def _training(self, seed: int) -> TrainConfig:
         config = TrainConfig(
             family=self.family,
-            family_options=self.family_options,
+            family_options=dict(self.family_options),
             agent=self.agent,
             worlds=self.worlds,
             episode_length=self.episode_length,

@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.envs.atomic_files import sync_folder
 from quickstudy.envs.errors import require_positive
-from quickstudy.experiments.run_folder import package_versions, sync_folder
+from quickstudy.experiments.run_folder import package_versions
 
 FORMAT = 1
 """Raised when an older quickstudy could misread what a newer one writes."""

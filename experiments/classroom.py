@@ -12,16 +12,22 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from quickstudy.curricula.classroom import Classroom
-from quickstudy.curricula.population import population, seeds
-from quickstudy.curricula.school import Course, Lesson, Outcome, teach_all
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.population import population, seeds
+from quickstudy.curricula.classrooms.school import Course, Lesson, Outcome, teach_all
+from quickstudy.curricula.student import StudentConfig
+from quickstudy.curricula.students import STUDENTS
 from quickstudy.curricula.teacher import TeacherConfig
 from quickstudy.curricula.teachers import TEACHERS
 from quickstudy.curricula.teachers.again import AGAINConfig
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.from_text import from_text
+from quickstudy.experiments.agent_student import AgentStudentConfig
 from quickstudy.experiments.run_folder import package_versions
 from quickstudy.experiments.statistics import Interval, mean_interval
+
+KINDS: dict[str, type[StudentConfig]] = {**STUDENTS, "agent": AgentStudentConfig}
+"""Students by name; agents are known here alone."""
 
 MASTERED = 0.75
 """A test point is mastered where the score is above this."""
@@ -46,7 +52,9 @@ class Enrolment:
         Raises:
             ValueError: for an unknown kind or option, or a value that is not of its type.
         """
-        students = population(self.kind, self.count, self.seed, self.options, self.vary)
+        students = population(
+            self.kind, self.count, self.seed, self.options, self.vary, kinds=KINDS
+        )
         pairs = zip(students, seeds(self.seed, self.count), strict=True)
         return [Lesson(f"{prefix}-{i:04d}", s, teacher, seed) for i, (s, seed) in enumerate(pairs)]
 
@@ -116,12 +124,6 @@ def write(path: Path | None, content: dict[str, Any]) -> None:
     command = " ".join([Path(program).name, *arguments])
     origin = {"command": command, "versions": package_versions()}
     path.write_text(json.dumps(origin | content, indent=1) + "\n")
-
-
-def require_folder_of(file: Path | None) -> None:
-    """Refuse an output file that could not be written, before the work is done."""
-    if file is not None and not file.resolve().parent.is_dir():
-        raise ValueError(f"{file} cannot be written: there is no folder {file.resolve().parent}.")
 
 
 class _Reporter:

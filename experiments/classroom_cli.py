@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from quickstudy.experiments.console import make_console
+from quickstudy.experiments.output_files import require_folder_of
 
 if TYPE_CHECKING:
-    from quickstudy.curricula.school import Course
+    from quickstudy.curricula.classrooms.school import Course
     from quickstudy.experiments.classroom import Enrolment
 
 
@@ -18,7 +19,7 @@ class Pupils:
     """Who comes to school, and for how long."""
 
     student: str = "toy-grid"
-    """The kind of student: toy-grid, toy-grid-v2 or sb3."""
+    """The kind of student: toy-grid, toy-grid-v2, sb3 or agent."""
     student_options: dict[str, str] = field(default_factory=dict)
     """What all students have in common and is not the default: NAME VALUE …"""
     vary: dict[str, str] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Pupils:
         return Enrolment(self.student, self.students, self.student_options, vary, self.seed)
 
     def course(self) -> "Course":
-        from quickstudy.curricula.school import Course
+        from quickstudy.curricula.classrooms.school import Course
 
         return Course(self.steps, self.epoch, self.block, self.tests_per_axis)
 
@@ -64,13 +65,13 @@ class Build:
     """Their teacher; `quickstudy list` shows them. AGAIN learns from students of ALP-GMM."""
     teacher_options: dict[str, str] = field(default_factory=dict)
     """The teacher's constants that are not its defaults: NAME VALUE … (For alp-gmm in a classroom,
-    random_share is 0.1, as in the paper.)"""
+    random_share is 0.1, as in the paper, and score_range 0,1.)"""
     pupils: Flat = field(default_factory=Pupils)
 
     def __call__(self) -> None:
         from quickstudy.experiments.classroom import hold, summary, teacher_config
 
-        usual = {"random_share": "0.1"} if self.teacher == "alp-gmm" else {}
+        usual = {"random_share": "0.1", "score_range": "0,1"} if self.teacher == "alp-gmm" else {}
         teacher = teacher_config(self.teacher, usual | self.teacher_options)
         lessons = self.pupils.enrolment().lessons(teacher, "past")
         console = make_console()
@@ -86,7 +87,7 @@ class Show:
     """The classroom's folder."""
 
     def __call__(self) -> None:
-        from quickstudy.curricula.classroom import Classroom as Room
+        from quickstudy.curricula.classrooms.classroom import Classroom as Room
         from quickstudy.experiments.classroom import summary
 
         make_console().print(summary(Room(self.folder)))
@@ -110,10 +111,10 @@ class Teach:
     pupils: Flat = field(default_factory=lambda: Pupils(seed=1))
 
     def __call__(self) -> None:
-        from quickstudy.curricula.classroom import Classroom as Room
+        from quickstudy.curricula.classrooms.classroom import Classroom as Room
         from quickstudy.experiments import classroom
 
-        classroom.require_folder_of(self.json)
+        require_folder_of(self.json)
         Room(self.classroom)  # refused here, if there is none
         teacher = classroom.teacher_config(self.teacher, self.teacher_options, self.classroom)
         lessons = self.pupils.enrolment().lessons(teacher, "new")
@@ -163,7 +164,7 @@ class Study:
         from quickstudy.experiments import classroom
         from quickstudy.experiments.toy_study import ARMS, ToyStudy, study
 
-        classroom.require_folder_of(self.json)
+        require_folder_of(self.json)
         sizes = {f.name: getattr(self, f.name) for f in fields(ToyStudy)}
         config = ToyStudy(**sizes | {"arms": self.arms or tuple(ARMS)})
         classroom.write(self.json, study(config, self.folder, self.jobs, make_console()))

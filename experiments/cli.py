@@ -17,6 +17,7 @@ from quickstudy.envs.registry import FAMILIES
 from quickstudy.experiments.classroom_cli import Classroom
 from quickstudy.experiments.config import TrainConfig, resolve_device
 from quickstudy.experiments.console import make_console
+from quickstudy.experiments.output_files import require_folder_of
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Eval:
         from quickstudy.experiments.evaluate_runs import evaluate_runs, export_memory, family_of
         from quickstudy.experiments.report import EvalConfig
 
-        _require_folder_of(self.json)
+        require_folder_of(self.json)
         config = EvalConfig(
             self.split,
             self.tasks,
@@ -155,9 +156,9 @@ class Compare:
         from quickstudy.experiments.compare import CompareConfig, compare, record
         from quickstudy.experiments.plots import plot_by_length, require_matplotlib
 
-        _require_folder_of(self.json)
+        require_folder_of(self.json)
         if self.plot is not None:
-            _require_folder_of(self.plot)
+            require_folder_of(self.plot)
             require_matplotlib()
         config = CompareConfig(
             self.families,
@@ -202,7 +203,7 @@ class Play:
     def __call__(self) -> None:
         from quickstudy.experiments import play
 
-        _require_folder_of(self.video)
+        require_folder_of(self.video)
         device = _chosen_device(self.device, self.family)
         options = self.family_options
         player = play.make_player(self.family, self.agent, self.seed, device, options)
@@ -362,12 +363,6 @@ def _chosen_device(device: str, family: str) -> str:
     if device == "auto" and chosen != "cpu":
         make_console().print(f"Device: {chosen}")
     return chosen
-
-
-def _require_folder_of(file: Path | None) -> None:
-    """Refuse an output file that could not be written, before the work is done."""
-    if file is not None and not file.resolve().parent.is_dir():
-        raise ValueError(f"{file} cannot be written: there is no folder {file.resolve().parent}.")
 
 
 def _fail(error: Exception, code: int = 2) -> None:

@@ -34,7 +34,7 @@ class TrainConfig:
     family: Annotated[str, tyro.conf.Suppress] = ""
     """The task family."""
     family_options: dict[str, str] = field(default_factory=dict)
-    """What the family lets you choose (a body, say): NAME VALUE …; `quickstudy list --family X`."""
+    """What the family lets you choose (a body, say), by name: NAME VALUE …"""
     agent: str = "rl2"
     """Which agent: a memory by name (rl2 is the GRU), markov (no history) or oracle (is told the
     task); `quickstudy list` shows them."""

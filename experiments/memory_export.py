@@ -11,13 +11,13 @@ from tensorboard.plugins import projector
 from torch import Tensor
 
 from quickstudy.agents.agent import Agent
+from quickstudy.envs.atomic_files import write_atomically
 from quickstudy.envs.registry import family_class
 from quickstudy.envs.trials import FixedTasks, TrialEnv
 from quickstudy.experiments.config import TrainConfig
 from quickstudy.experiments.evaluate import MAX_WORLDS
 from quickstudy.experiments.policies import AgentPolicy
 from quickstudy.experiments.report import EvalConfig
-from quickstudy.experiments.run_folder import write_atomically
 
 FOLDER = "projector"
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from quickstudy.envs.atomic_files import write_atomically
+
 PACKAGES = ("quickstudy", "torch", "mujoco", "gymnasium", "numpy", "scipy", "stable-baselines3")
 """The packages whose versions can change a result."""
 
@@ -263,30 +265,6 @@ def git_state(source: Path) -> dict[str, Any] | None:
     commit = _git(source, "rev-parse", "HEAD")
     changes = _git(source, "status", "--porcelain")
     return {"commit": commit, "dirty": bool(changes)}
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, so that a crash leaves either the old file or the new one."""
-    scratch = path.with_name(f".tmp-{path.name}")
-    try:
-        with scratch.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until renames and new files in `folder` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _pretty(record: Mapping[str, Any]) -> bytes:

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from quickstudy.curricula.classroom import Classroom
-from quickstudy.curricula.school import Course
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.school import Course
 from quickstudy.curricula.student import unlikeness
 from quickstudy.curricula.teacher import TeacherConfig
 from quickstudy.curricula.teachers.again import AGAINConfig
@@ -86,6 +86,10 @@ class ToyStudy:
         return Enrolment(kind, count, {}, None, seed)
 
 
+CLASSIC = ALPGMMConfig(random_share=0.1, score_range=(0.0, 1.0))
+"""ALP-GMM as the paper's students had it."""
+
+
 def study(config: ToyStudy, folder: Path, processes: int, console: Console) -> dict[str, Any]:
     """Teach what is missing in `folder`, print a table, return the result for JSON.
 
@@ -95,7 +99,7 @@ def study(config: ToyStudy, folder: Path, processes: int, console: Console) -> d
     config.check()
     began = time.perf_counter()
     past = config.enrolment(config.classroom_size, config.seed)
-    lessons = past.lessons(ALPGMMConfig(random_share=0.1), "past")
+    lessons = past.lessons(CLASSIC, "past")
     room = hold(folder / "classroom", lessons, config.course, processes, console)
     new = config.enrolment(config.students, config.seed + 1)
     rooms = {}
@@ -118,7 +122,7 @@ def study(config: ToyStudy, folder: Path, processes: int, console: Console) -> d
 def arm_teacher(arm: str, config: ToyStudy, classroom: Path) -> TeacherConfig:
     """The teacher of an arm."""
     if arm in ("random", "alp-gmm"):
-        return RandomConfig() if arm == "random" else ALPGMMConfig(random_share=0.1)
+        return RandomConfig() if arm == "random" else CLASSIC
     options: dict[str, Any] = {"classroom": str(classroom), "neighbours": config.neighbours}
     if arm.startswith("in-"):
         alone = {"pretest": 0, "selection": "ground-truth", "mixed": False, "random_share": 0.0}

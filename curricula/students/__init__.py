@@ -1,6 +1,8 @@
 """Students, one kind per file. A new one is a file here and a line in `STUDENTS`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from quickstudy.curricula.student import StudentConfig
 from quickstudy.curricula.students.sb3 import SB3Config
@@ -19,26 +21,32 @@ STUDENTS: dict[str, type[StudentConfig]] = {
 }
 
 
-def student_config(name: str, options: dict[str, str] | None = None) -> StudentConfig:
-    """The configuration of a registered kind of student.
+def student_config(
+    name: str,
+    options: dict[str, str] | None = None,
+    kinds: Mapping[str, type[StudentConfig]] = STUDENTS,
+) -> StudentConfig:
+    """The configuration of a kind of student.
 
     Args:
-        name: a key of `STUDENTS`.
+        name: a key of `kinds`.
         options: fields by name, as text; the others keep their defaults. `family.NAME` is an option
             of the family that the student learns.
+        kinds: students by name; the registered ones unless others are known.
 
     Raises:
         ValueError: for an unknown kind or field, or a value that is not of its type; it lists the
             options and suggests the nearest.
     """
-    if name not in STUDENTS:
-        raise unknown("student", name, STUDENTS)
+    if name not in kinds:
+        raise unknown("student", name, kinds)
     options = options or {}
     of_family = {k.removeprefix(FAMILY): v for k, v in options.items() if k.startswith(FAMILY)}
     own = {k: v for k, v in options.items() if not k.startswith(FAMILY)}
-    config = from_text(STUDENTS[name], own)
+    config = from_text(kinds[name], own)
     if not of_family:
         return config
-    if not isinstance(config, SB3Config):
+    if not hasattr(config, "family_options"):
         raise ValueError(f"Student {name!r} learns no family: {', '.join(of_family)}.")
-    return replace(config, family_options=tuple(sorted(of_family.items())))
+    chosen: dict[str, Any] = {"family_options": tuple(sorted(of_family.items()))}
+    return replace(config, **chosen)

@@ -2,7 +2,7 @@
 
 Portelas, Romac, Hofmann & Oudeyer 2020 ("Meta Automatic Curriculum Learning", arXiv 2011.08463);
 constants as in the authors' code (`flowersteam/meta-acl`, `again.py`, `toy_run.py`). It needs a
-classroom and a driver that tests the student (`curricula/school.py`), so it is no registered
+classroom and a driver that tests the student (`classrooms/school.py`), so it is no registered
 teacher.
 
 Shape legend: n levels, d dimensions, P test points, G Gaussians.
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from quickstudy.curricula.checks import require_above, require_share
-from quickstudy.curricula.classroom import Classroom
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.guide import Guide, Variant
+from quickstudy.curricula.classrooms.niches import has_niches, niches
 from quickstudy.curricula.drawing import pick
-from quickstudy.curricula.guide import Guide, Variant
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.mixtures import draw
-from quickstudy.curricula.niches import has_niches, niches
+from quickstudy.curricula.mixtures.em import draw
 from quickstudy.curricula.teacher import Mixture, Teacher, Told
 from quickstudy.curricula.teachers.alp_gmm import ALPGMMConfig, ALPGMMTeacher
 from quickstudy.envs import rng
@@ -107,7 +107,8 @@ class AGAINTeacher(Teacher):
         super().__init__(dim, seed)
         self._key = rng.fold_in(self._key, _BRANCH)
         self._config = config
-        self._live = _Live(ALPGMMConfig(random_share=config.pretest_random_share), dim, seed)
+        live = ALPGMMConfig(random_share=config.pretest_random_share, score_range=(0.0, 1.0))
+        self._live = _Live(live, dim, seed)
         self._num_tests = 0
         self._chosen: str | None = None
         self._guide: Guide | None = None

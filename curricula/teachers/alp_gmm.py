@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.mixture_teacher import MixtureTeacher, marginal, require_fit_constants
-from quickstudy.curricula.mixtures import fit_best
-from quickstudy.curricula.neighbours import NearestEarlier, NearestRecent
-from quickstudy.curricula.score_range import require_score_range
+from quickstudy.curricula.mixtures.em import fit_best
+from quickstudy.curricula.mixtures.neighbours import NearestEarlier, NearestRecent
+from quickstudy.curricula.mixtures.score_range import require_score_range
+from quickstudy.curricula.mixtures.teacher import MixtureTeacher, marginal, require_fit_constants
 from quickstudy.curricula.teacher import Mixture, Told
 from quickstudy.envs.errors import require_positive, unknown
 from quickstudy.envs.nested_state import nested, part

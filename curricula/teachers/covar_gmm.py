@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.mixture_teacher import MixtureTeacher, marginal, require_fit_constants
-from quickstudy.curricula.mixtures import fit_best
+from quickstudy.curricula.mixtures.em import fit_best
+from quickstudy.curricula.mixtures.teacher import MixtureTeacher, marginal, require_fit_constants
 from quickstudy.curricula.teacher import Mixture, Told
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from quickstudy.curricula.checks import corner, require_above
-from quickstudy.curricula.gaussians import Gaussian, Step, kl_divergence, steepest
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.score_range import ScoreRange, bounded
+from quickstudy.curricula.mixtures.gaussians import Gaussian, Step, kl_divergence, steepest
+from quickstudy.curricula.mixtures.score_range import ScoreRange, bounded
 from quickstudy.curricula.teacher import Mixture, Teacher, Told
 from quickstudy.envs.errors import require_positive
 

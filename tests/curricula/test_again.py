@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from quickstudy.curricula.classroom import Classroom
-from quickstudy.curricula.history import History, Record
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.history import History, Record
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.mixture_history import FittedMixture
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.student import grid_points
 from quickstudy.curricula.students.toy_grid import ToyGridConfig
 from quickstudy.curricula.teacher import Mixture

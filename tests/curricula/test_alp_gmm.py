@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.mixture_history import FittedMixture
-from quickstudy.curricula.mixtures import fit_best
+from quickstudy.curricula.mixtures.em import fit_best
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.teacher import Mixture
 from quickstudy.curricula.teachers import make_teacher
 from quickstudy.curricula.teachers.alp_gmm import ALPGMMConfig

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from quickstudy.curricula.classroom import Classroom
-from quickstudy.curricula.history import History, Record
-from quickstudy.curricula.mixture_history import FittedMixture
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.history import History, Record
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.student import grid_points
 from quickstudy.curricula.teacher import Mixture
 
@@ -100,7 +100,7 @@ def test_a_changed_file_is_refused(room):
 
 
 def test_another_format_is_refused(room, monkeypatch):
-    monkeypatch.setattr("quickstudy.curricula.history.FORMAT", 2)
+    monkeypatch.setattr("quickstudy.curricula.classrooms.history.FORMAT", 2)
     room.add(record())
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"anna\.npz has format 2; this version reads format 1"):

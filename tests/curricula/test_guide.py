@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from quickstudy.curricula.guide import Guide
-from quickstudy.curricula.history import History
-from quickstudy.curricula.mixture_history import FittedMixture
-from quickstudy.curricula.niches import Step, has_niches, niches, origin, pooled
+from quickstudy.curricula.classrooms.guide import Guide
+from quickstudy.curricula.classrooms.history import History
+from quickstudy.curricula.classrooms.niches import Step, has_niches, niches, origin, pooled
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.teacher import Mixture
 
 

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from quickstudy.curricula import mixtures
-from quickstudy.curricula.mixtures import draw, fit_all, fit_best, num_parameters
+from quickstudy.curricula.mixtures import em as mixtures
+from quickstudy.curricula.mixtures.em import draw, fit_all, fit_best, num_parameters
 from quickstudy.curricula.teacher import Mixture
 from quickstudy.envs import rng
 

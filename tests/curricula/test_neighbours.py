@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from quickstudy.curricula import neighbours
-from quickstudy.curricula.neighbours import NearestEarlier, NearestRecent
+from quickstudy.curricula.mixtures import neighbours
+from quickstudy.curricula.mixtures.neighbours import NearestEarlier, NearestRecent
 from quickstudy.envs import rng
 
 

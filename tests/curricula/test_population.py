@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from quickstudy.curricula.population import population, seeds
+from quickstudy.curricula.classrooms.population import population, seeds
 
 
 def test_in_turn():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from quickstudy.curricula.classrooms.school import Course, Lesson, teach
 from quickstudy.curricula.curriculum import level_tasks
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.school import Course, Lesson, teach
 from quickstudy.curricula.student import described, grid_points
 from quickstudy.curricula.students import student_config
 from quickstudy.curricula.students.sb3 import SB3Config

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from quickstudy.curricula.classroom import Classroom
-from quickstudy.curricula.school import Course, Lesson, teach, teach_all
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.school import Course, Lesson, teach, teach_all
 from quickstudy.curricula.student import Student, grid_points
 from quickstudy.curricula.students.toy_grid import ToyGridConfig, ToyGridV2Config
 from quickstudy.curricula.teachers.again import AGAINConfig
@@ -147,7 +147,7 @@ def test_crashes_are_recorded_and_the_others_go_on(tmp_path, monkeypatch):
 DRIVER = """
 from pathlib import Path
 
-from quickstudy.curricula.school import Course, Lesson, teach_all
+from quickstudy.curricula.classrooms.school import Course, Lesson, teach_all
 from quickstudy.curricula.teachers.random import RandomConfig
 from school_helpers import SlowConfig
 

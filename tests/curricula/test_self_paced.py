@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from quickstudy.curricula.gaussians import Gaussian, kl_divergence, steepest
+from quickstudy.curricula.mixtures.gaussians import Gaussian, kl_divergence, steepest
 from quickstudy.curricula.teachers import make_teacher
 from quickstudy.envs import rng
 

@@ -15,11 +15,12 @@ class Options:
     on: bool = False
     mode: Literal["paper", "batched"] = "paper"
     corner: tuple[float, ...] = ()
+    most: int | None = None
 
 
 def test_each_field_is_read_as_its_own_type_and_the_others_keep_their_defaults():
-    text = {"count": "7", "on": "True", "mode": "batched", "corner": "0.5,1"}
-    assert from_text(Options, text) == Options(7, 0.5, True, "batched", (0.5, 1.0))
+    text = {"count": "7", "on": "True", "mode": "batched", "corner": "0.5,1", "most": "9"}
+    assert from_text(Options, text) == Options(7, 0.5, True, "batched", (0.5, 1.0), 9)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from quickstudy.curricula.classroom import Classroom
-from quickstudy.curricula.history import History, Record
-from quickstudy.curricula.mixture_history import FittedMixture
+from quickstudy.curricula.classrooms.classroom import Classroom
+from quickstudy.curricula.classrooms.history import History, Record
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.student import described, grid_points
 from quickstudy.curricula.students.toy_grid import ToyGridConfig
 from quickstudy.curricula.teacher import Mixture
@@ -29,13 +29,15 @@ def run(monkeypatch, *arguments):
 
 def test_build_show_teach(tmp_path, monkeypatch, capsys):
     room, new, file = tmp_path / "room", tmp_path / "new", tmp_path / "new.json"
-    run(monkeypatch, "build", room, "--students", 2, "--vary", "rotation", "0,90", *SMALL)
+    # So few episodes bring so little progress that none is a niche on the scale from 0 to 1.
+    whole = ["--vary", "rotation", "0,90", "--teacher-options", "score_range", "0,0.02", *SMALL]
+    run(monkeypatch, "build", room, "--students", 2, *whole)
     out = capsys.readouterr().out
     assert "2/2 past-000" in out
     past = Classroom(room).student("past-0001")
     assert past.student == {"kind": "ToyGrid", "rotation": "90"}
     assert past.teacher["random_share"] == 0.1
-    run(monkeypatch, "build", room, "--students", 2, "--vary", "rotation", "0,90", *SMALL)
+    run(monkeypatch, "build", room, "--students", 2, *whole)
     assert "2 of 2 students are there already" in capsys.readouterr().out
     run(monkeypatch, "show", room)
     out = capsys.readouterr().out
@@ -121,6 +123,9 @@ def test_arms_by_name(tmp_path):
     assert teacher_config("again", {"variant": "T"}, tmp_path).variant == "T"
 
 
+PAST = ALPGMMConfig(random_share=0.1, score_range=(0.0, 1.0))
+
+
 def past_student(room, name, rotation, corner):
     """Someone who learnt in a corner, put in by hand (ALP-GMM takes thousands of episodes)."""
     mixture = Mixture(
@@ -138,7 +143,7 @@ def past_student(room, name, rotation, corner):
         tests,
         torch.tensor([0, 300, 600]),
     )
-    student, teacher = described(ToyGridConfig(rotation)), described(ALPGMMConfig(random_share=0.1))
+    student, teacher = described(ToyGridConfig(rotation)), described(PAST)
     lesson = Enrolment("toy-grid", 2, {}, None, 0).lessons(ALPGMMConfig(), "past")[int(name[-1])]
     room.add(Record(name, student, teacher, lesson.seed, history))
 

@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.classroom import Classroom, require_name
-from quickstudy.curricula.history import History, Record
+from quickstudy.curricula.classrooms.classroom import Classroom, require_name
+from quickstudy.curricula.classrooms.history import History, Record
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.mixture_history import FittedMixture
-from quickstudy.curricula.mixture_teacher import MixtureTeacher
+from quickstudy.curricula.mixtures.fitted import FittedMixture
+from quickstudy.curricula.mixtures.teacher import MixtureTeacher
 from quickstudy.curricula.student import Student, StudentConfig, described, grid_points
 from quickstudy.curricula.teacher import Teacher, TeacherConfig
 from quickstudy.curricula.teachers.again import AGAINConfig, AGAINTeacher

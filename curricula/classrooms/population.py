@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from quickstudy.curricula.student import StudentConfig
-from quickstudy.curricula.students import student_config
+from quickstudy.curricula.students import STUDENTS, student_config
 from quickstudy.envs import rng
 from quickstudy.envs.errors import require_positive
 
@@ -24,17 +24,20 @@ def population(
     seed: int,
     options: Mapping[str, str] | None = None,
     vary: Mapping[str, str] | None = None,
+    *,
+    kinds: Mapping[str, type[StudentConfig]] = STUDENTS,
 ) -> list[StudentConfig]:
     """Students of one kind.
 
     Args:
-        kind: a registered kind of student.
+        kind: a kind of student, by name.
         count: how many; the first ones do not depend on it.
         seed: decides what is drawn.
         options: what all have in common, as text.
         vary: what differs. `a,b,c`: these in turn, so that there are equally many of each (of each
             combination, where several options do so); `low..high`: uniform, whole numbers (both
             ends included) where both ends are.
+        kinds: students by name; the registered ones unless others are known.
 
     Raises:
         ValueError: for an unknown kind or option, a value that is not of its type, a range that is
@@ -50,7 +53,7 @@ def population(
     for i, uniform_K in enumerate(uniform_nK.tolist()):
         turn = dict(zip(in_turn, combinations[i % len(combinations)], strict=True))
         drawn = {n: _within(*ranges[n], u) for n, u in zip(ranges, uniform_K, strict=True)}
-        students.append(student_config(kind, {**(options or {}), **turn, **drawn}))
+        students.append(student_config(kind, {**(options or {}), **turn, **drawn}, kinds))
     return students
 
 

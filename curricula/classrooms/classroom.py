@@ -1,7 +1,7 @@
 """A classroom: the histories of past students, as a folder of files that can be read anywhere.
 
 `classroom.json` says what all students share: the format's version, the space, the test points, and
-options. `<name>.npz` holds one student (`curricula/history.py`), `<name>.crash.json` one that
+options. `<name>.npz` holds one student (`history.py`), `<name>.crash.json` one that
 crashed. Every file is written whole or not at all, and none depends on the others: several
 processes may add students, and whatever was cut off can go on.
 
@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.curricula import history
-from quickstudy.curricula.atomic import read_json, write_atomically, write_json
-from quickstudy.curricula.history import FORMAT, Record, require_format
-from quickstudy.curricula.mixture_history import FittedMixture
+from quickstudy.curricula.classrooms import history
+from quickstudy.curricula.classrooms.history import FORMAT, Record, require_format
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.student import unlikeness
+from quickstudy.envs.atomic_files import read_json, write_atomically, write_json
 
 HEADER = "classroom.json"
 CRASH = ".crash.json"

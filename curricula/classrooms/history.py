@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.mixture_history import FittedMixture, packed, unpacked
+from quickstudy.curricula.mixtures.fitted import FittedMixture, packed, unpacked
 
 FORMAT = 1
 """The version of the files; another is refused."""

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from quickstudy.curricula.checks import require_share
 from quickstudy.curricula.levels import Levels
-from quickstudy.curricula.mixture_history import FittedMixture, packed, unpacked
-from quickstudy.curricula.mixtures import draw
-from quickstudy.curricula.score_range import ScoreRange, bounded
+from quickstudy.curricula.mixtures.em import draw
+from quickstudy.curricula.mixtures.fitted import FittedMixture, packed, unpacked
+from quickstudy.curricula.mixtures.score_range import ScoreRange, bounded
 from quickstudy.curricula.teacher import Mixture, Teacher
 from quickstudy.envs import rng
 from quickstudy.envs.errors import require_positive

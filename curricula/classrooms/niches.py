@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.history import History
-from quickstudy.curricula.mixture_history import FittedMixture
+from quickstudy.curricula.classrooms.history import History
+from quickstudy.curricula.mixtures.fitted import FittedMixture
 from quickstudy.curricula.teacher import Mixture
 
 LEAST_PROGRESS = 0.2

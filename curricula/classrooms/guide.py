@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from quickstudy.curricula.niches import Step, pooled
+from quickstudy.curricula.classrooms.niches import Step, pooled
 
 Variant = Literal["R", "T", "P"]
 """The next mixture comes: R, when scores are as good as the past student's; T, every so many

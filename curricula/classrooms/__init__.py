@@ -1,0 +1,1 @@
+"""Meta-ACL: past students on disk, and teaching new ones from them."""

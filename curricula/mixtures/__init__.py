@@ -1,0 +1,1 @@
+"""Mixtures of Gaussians over levels, and the teachers that draw from them."""
