@@ -197,6 +197,9 @@ class Play:
     """Decides tasks, physics noise and random actions."""
     video: Path | None = None
     """Film the trials into this MP4."""
+    beside: str | None = None
+    """A second policy, named as --agent is: filmed below the first, in the same worlds (before and
+    after, say)."""
     device: str = "auto"
     """Where to play: auto, cpu, cuda or warp-cpu."""
 
@@ -209,8 +212,13 @@ class Play:
         player = play.make_player(self.family, self.agent, self.seed, device, options)
         tasks = play.choose_tasks(self.family, self.split, self.tasks, self.seed, self.task)
         make_console().print(play.play(player, tasks, self.seed))
-        if self.video is not None:
-            play.film_player(player, tasks, self.seed, self.video)
+        if self.video is None:
+            return
+        players = [player]
+        if self.beside is not None:
+            other = play.make_player(self.family, self.beside, self.seed, device)
+            players.append(other.in_worlds_of(player))
+        play.film_players(players, tasks, self.seed, self.video)
 
 
 @dataclass(frozen=True)

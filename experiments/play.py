@@ -1,9 +1,10 @@
 """`quickstudy play`: watch any policy, trained or not, before trusting a family."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
@@ -36,6 +37,10 @@ class Player:
 
     policy: Policy
     setup: TrialSetup
+
+    def in_worlds_of(self, other: "Player") -> "Player":
+        """The same policy where another one plays."""
+        return replace(self, setup=replace(other.setup, reveal_task=self.setup.reveal_task))
 
 
 def make_player(
@@ -94,7 +99,13 @@ def choose_tasks(
     return torch.tensor([task], dtype=torch.float64)
 
 
-def film_player(player: Player, task_ND: Tensor, seed: int, path: Path) -> None:
-    """Film one trial on each task into an MP4."""
-    frames, fps = film(player.policy, player.setup, task_ND, seed)
+def film_players(players: Sequence[Player], task_ND: Tensor, seed: int, path: Path) -> None:
+    """Film one trial on each task into an MP4, the players one below the other.
+
+    Their trials must be of one length.
+    """
+    films = [film(player.policy, player.setup, task_ND, seed) for player in players]
+    fps = films[0][1]
+    pictures = zip(*(frames for frames, _ in films), strict=True)
+    frames = [np.concatenate(together) for together in pictures]
     write_mp4(path, frames, fps)

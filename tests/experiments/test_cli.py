@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
 
 from quickstudy.envs.registry import FAMILIES
@@ -159,6 +160,17 @@ def test_play_films_a_trial(monkeypatch, tmp_path):
     frames = iio.imread(file, plugin="pyav")
     assert frames.shape == (40, 260, 480, 3)
     assert (frames[0] != frames[15]).any()
+
+
+def test_play_films_two_policies_in_the_same_worlds(monkeypatch, tmp_path):
+    """The expert above, random actions below, who start from the same pictures."""
+    file = tmp_path / "both.mp4"
+    arguments = "play PointGoal --agent expert --beside random --tasks 2 --video"
+    run(monkeypatch, *arguments.split(), str(file))
+    frames = iio.imread(file, plugin="pyav").astype(int)
+    assert frames.shape == (40, 520, 480, 3)
+    apart = [np.abs(frame[:260] - frame[260:]).mean() for frame in frames]
+    assert apart[0] < 0.1 * apart[15]
 
 
 def test_anchors_of_a_scripted_family_are_ordered(monkeypatch, capsys):
