@@ -18,6 +18,29 @@ TINY = {
     "anchors": ["--tasks", "2"],
     "bench": ["--quick"],
 }
+SCHOOL = ["--steps", "600", "--epoch", "300", "--block", "25"]
+CLASSROOM = {
+    # So few episodes bring so little progress that none is a niche on the scale from 0 to 1.
+    "toy": [*SCHOOL, "--students", "2", "--teacher-options", "score_range", "0,0.02"],
+    "teach": [*SCHOOL, "--students", "1", "--teacher-options", "pretest", "300"],
+    "show": [],
+    "study": [
+        *SCHOOL,
+        "--students",
+        "1",
+        "--classroom-size",
+        "1",
+        "--arms",
+        "random",
+        "alp-gmm",
+        "--pretest",
+        "300",
+    ],
+    "agent": ["--students", "1", "--steps", "60", "--epoch", "60", "--block", "2"],
+}
+"""What a README's classroom command is followed by here: later options count."""
+AGENT = ["--student-options", "family", "ParkourStumps", "agent", "markov", "worlds", "2"]
+AGENT += ["episode_length", "5"]
 SMALL = {"--frames": "40", "--tasks": "2", "--trials": "20", "--seeds": "1"}
 
 
@@ -61,7 +84,28 @@ def test_there_is_something_to_run():
     assert {"train", "eval", "play", "list"} <= {command[1] for command in commands()}
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def of_classrooms(command: list[str]) -> bool:
+    return command[1] == "classroom"
+
+
+def test_the_classroom_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    given = [command for command in commands() if of_classrooms(command)]
+    assert len(given) == 5
+    for command in given:
+        kind = "agent" if "agent" in command else command[2].replace("build", "toy")
+        extra = [*CLASSROOM[kind], *(AGENT if kind == "agent" else [])]
+        monkeypatch.setattr(sys, "argv", [*command, *extra])
+        cli.main()
+    shown = capsys.readouterr().out
+    assert "1/1 past-0000 finished" in shown
+    assert "crashed" not in shown
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in commands() if not of_classrooms(command)], ids=" ".join
+)
 def test_every_quickstudy_command_runs(command, tmp_path, monkeypatch, trained_runs):
     monkeypatch.chdir(tmp_path)
     family = next((part for part in command if part in trained_runs), "HalfCheetahDir")

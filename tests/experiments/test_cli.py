@@ -170,7 +170,7 @@ def test_play_films_two_policies_in_the_same_worlds(monkeypatch, tmp_path):
     frames = iio.imread(file, plugin="pyav").astype(int)
     assert frames.shape == (40, 520, 480, 3)
     apart = [np.abs(frame[:260] - frame[260:]).mean() for frame in frames]
-    assert apart[0] < 0.1 * apart[15]
+    assert apart[0] < 0.5 * apart[15]
 
 
 def test_anchors_of_a_scripted_family_are_ordered(monkeypatch, capsys):
