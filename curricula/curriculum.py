@@ -35,11 +35,31 @@ def level_tasks(space: TaskSpace, split: str, levels: Levels) -> Tensor:
     return space.from_unit(split, point_nD)
 
 
-class Curriculum:
-    """A `TaskSource` that follows a teacher: plan, play, observe, plan again.
+class PlannedTasks:
+    """A `TaskSource`: trial t of a world plays slot t mod M of the world's plan.
 
-    Trial t of a world plays slot t mod M of the world's plan. A new plan leaves the slot of the
-    trial that is being played. A task that switches within a trial switches to the next slot's.
+    A task that switches within a trial switches to the next slot's. There is nothing here but
+    tensors that stay where they are, so a captured graph can read a new plan.
+    """
+
+    def __init__(self, num_worlds: int, task_dim: int, device: torch.device | str) -> None:
+        shape = (num_worlds, TRIALS_AHEAD, task_dim)
+        self._task_NMD = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._world_N = torch.arange(num_worlds, device=device)
+
+    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
+        del key_N  # unused: the teacher has its own
+        return self._task_NMD[self._world_N, (trial_N + switched_N) % TRIALS_AHEAD]
+
+    def put(self, task_mD: Tensor) -> None:
+        """The tasks of a new plan, world by world."""
+        self._task_NMD.copy_(task_mD.view(self._task_NMD.shape))
+
+
+class Curriculum:
+    """Follows a teacher: plan, play, observe, plan again.
+
+    A new plan leaves the slot of the trial that is being played.
     """
 
     def __init__(
@@ -56,16 +76,11 @@ class Curriculum:
         assert teacher.dim == teaching_dim(space), "the teacher is for a space of another dimension"
         self.teacher = teacher
         self._space, self._split = space, split
-        self._world_N = torch.arange(num_worlds, device=device)
-        shape = (num_worlds, TRIALS_AHEAD, space.dim)
-        self._task_NMD = torch.empty(shape, dtype=torch.float64, device=device)
+        self.source = PlannedTasks(num_worlds, space.dim, device)
+        """Where a `TrialEnv` gets its tasks."""
         self._ended_N = torch.zeros(num_worlds, dtype=torch.int64)  # trials observed so far
         self._levels = blank_levels(num_worlds * TRIALS_AHEAD, teacher.dim)
         self._plan(first=0)
-
-    def tasks(self, key_N: Tensor, trial_N: Tensor, switched_N: Tensor) -> Tensor:
-        del key_N  # unused: the teacher has its own
-        return self._task_NMD[self._world_N, (trial_N + switched_N) % TRIALS_AHEAD]
 
     def levels(self, world_n: Tensor) -> Levels:
         """What trials played that ended since the last plan, given their worlds in that order."""
@@ -132,9 +147,7 @@ class Curriculum:
         self._publish()
 
     def _publish(self) -> None:
-        """In place: a captured graph reads the tasks where they were."""
-        task_mD = level_tasks(self._space, self._split, self._levels)
-        self._task_NMD.copy_(task_mD.view(self._task_NMD.shape))
+        self.source.put(level_tasks(self._space, self._split, self._levels))
 
 
 def _rank(world_n: Tensor) -> Tensor:

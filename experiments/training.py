@@ -50,7 +50,8 @@ class Training:
         assert config.worlds is not None
         self.config = config
         self.curriculum = build_curriculum(config)
-        env = config.setup.env(config.worlds, self.curriculum)
+        source = None if self.curriculum is None else self.curriculum.source
+        env = config.setup.env(config.worlds, source)
         self.agent = build_agent(config, env).place(env.family.placement)
         kind = CapturedActor if env.device.type == "cuda" else Actor
         self.actor = kind.start(self.agent, env, config.seed, open_ended=config.open_ended)

@@ -24,7 +24,10 @@ from quickstudy.agents.fixed_places import CaptureError, FixedPlaces, survey
 from quickstudy.agents.models import GRUConfig
 from quickstudy.agents.registry import AGENTS
 from quickstudy.agents.rollout import Actor, Rollout
+from quickstudy.curricula.curriculum import Curriculum
+from quickstudy.curricula.teachers import make_teacher
 from quickstudy.envs.devices import Device, find_device
+from quickstudy.envs.registry import family_class
 from quickstudy.envs.trials import TrialEnv
 
 B = 5
@@ -122,10 +125,11 @@ def _recorded(no_host_reads):
 # --- actors -----------------------------------------------------------------------------------
 
 
-def make_actor(cls, family, agent=None, device="warp-cpu", **options):
+def make_actor(cls, family, agent=None, device="warp-cpu", source=None, **options):
     """An actor whose agent depends strongly on all that it reads."""
     config = agent or AgentConfig(GRUConfig(16), embedding_size=16, head_size=16)
-    env = TrialEnv(family, B, device=device, reveal_task=config.sees_task, **TRIAL)
+    reveal = config.sees_task
+    env = TrialEnv(family, B, device=device, reveal_task=reveal, task_source=source, **TRIAL)
     space = env.family.action_space
     made = Agent(config, env.observation_size, space, seed=0, horizon=env.trial_length)
     generator = torch.Generator().manual_seed(1)
@@ -232,6 +236,27 @@ def test_new_trials_and_loaded_states_are_taken_over(recorded):
     graph = captured.captured
     assert_equal(captured.collect(8), plain.collect(8))
     assert captured.captured is graph, "nothing here should need another graph"
+
+
+def test_a_teachers_new_plan_is_followed_without_another_graph(recorded):
+    """The tasks of its levels lie where the graph reads them."""
+
+    def curriculum():
+        space = family_class("PointGoal").task_space
+        return Curriculum(make_teacher("random", 2, seed=3), space, B)
+
+    taught = [curriculum(), curriculum()]
+    captured = captured_actor(recorded, "PointGoal", source=taught[0].source)
+    plain = make_actor(Actor, "PointGoal", source=taught[1].source)
+    for _ in range(3):
+        assert_equal(captured.collect(8), plain.collect(8))
+        for actor, teaching in zip((captured, plain), taught, strict=True):
+            trials = actor.env.finished()
+            teaching.observe(trials.worlds, trials.returns[:, 0])
+        assert torch.equal(captured.env.tasks, plain.env.tasks)
+    graph = captured.captured
+    assert_equal(captured.collect(8), plain.collect(8))
+    assert captured.captured is graph
 
 
 def test_a_constant_changed_between_rollouts_takes_another_graph(recorded):

@@ -103,29 +103,29 @@ def test_it_goes_on_where_it_was_saved():
     restored.load_state_dict(state)
     restored.observe(torch.tensor([1]), torch.zeros(1))
     trial_N = torch.tensor([5, 6, 7])
-    expected = curriculum.tasks(trial_N, trial_N, NEVER)
-    assert torch.equal(restored.tasks(trial_N, trial_N, NEVER), expected)
+    expected = curriculum.source.tasks(trial_N, trial_N, NEVER)
+    assert torch.equal(restored.source.tasks(trial_N, trial_N, NEVER), expected)
 
 
 def test_a_world_that_runs_ahead_of_its_plan_plays_it_again():
     curriculum = Curriculum(Counting(2), BOX, 3)
     trial_N = torch.tensor([0, 1, 2])
-    again = curriculum.tasks(trial_N, trial_N + TRIALS_AHEAD, NEVER)
-    assert torch.equal(again, curriculum.tasks(trial_N, trial_N, NEVER))
+    again = curriculum.source.tasks(trial_N, trial_N + TRIALS_AHEAD, NEVER)
+    assert torch.equal(again, curriculum.source.tasks(trial_N, trial_N, NEVER))
 
 
 def test_a_task_that_switches_switches_to_the_next_trials():
     curriculum = Curriculum(make_teacher("random", 2, 0), BOX, 3)
     trial_N = torch.tensor([0, 0, 0])
-    switched = curriculum.tasks(trial_N, trial_N, ~NEVER)
-    assert torch.equal(switched, curriculum.tasks(trial_N, trial_N + 1, NEVER))
+    switched = curriculum.source.tasks(trial_N, trial_N, ~NEVER)
+    assert torch.equal(switched, curriculum.source.tasks(trial_N, trial_N + 1, NEVER))
 
 
 def test_trials_play_what_the_teacher_proposed_and_come_back_with_their_scores():
     """Through a TrialEnv: tasks of finished trials are those of the levels that are scored."""
     space = family_class("PointGoal").task_space
     curriculum = Curriculum(make_teacher("random", 2, 0), space, 4)
-    env = TrialEnv("PointGoal", 4, episode_length=3, task_source=curriculum)
+    env = TrialEnv("PointGoal", 4, episode_length=3, task_source=curriculum.source)
     env.reset(0)
     for _ in range(3):
         for _ in range(6):
