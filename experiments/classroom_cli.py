@@ -94,6 +94,26 @@ class Show:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Draw what a student practised over time, how it went, and its teacher's Gaussians (a GIF)."""
+
+    folder: tyro.conf.Positional[Path]
+    """The classroom's folder."""
+    student: tyro.conf.Positional[str]
+    """The student's name, such as past-0000."""
+    gif: Path = Path("student.gif")
+    """The file to write."""
+
+    def __call__(self) -> None:
+        from quickstudy.curricula.classrooms.classroom import Classroom as Room
+        from quickstudy.experiments.classroom_maps import draw_student
+
+        require_folder_of(self.gif)
+        draw_student(Room(self.folder), self.student, self.gif)
+        make_console().print(f"Curriculum: {self.gif}")
+
+
+@dataclass(frozen=True)
 class Teach:
     """Teach new students with what a classroom knows (AGAIN), or with any other teacher."""
 
@@ -174,7 +194,7 @@ class Study:
 class Classroom:
     """Teach many students, keep their histories, and teach others from them (Meta-ACL)."""
 
-    command: Annotated[Build | Show | Teach | Study, tyro.conf.arg(name="")]
+    command: Annotated[Build | Show | Draw | Teach | Study, tyro.conf.arg(name="")]
 
     def __call__(self) -> None:
         self.command()

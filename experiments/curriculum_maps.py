@@ -23,18 +23,20 @@ CELLS = {1: 40, 2: 20}
 """Cells per dimension."""
 MAX_PICTURES = 30
 PICTURES_PER_SECOND = 3.0
+SHARES = "viridis"
+"""The colours of shares."""
 CIRCLE = np.linspace(0.0, 2.0 * np.pi, 60)
 
 
 def curriculum_pictures(
-    lessons: Sequence[Lesson], space: TaskSpace, title: str
+    lessons: Sequence[Lesson], space: TaskSpace, title: str, *, unit: str = "frames"
 ) -> list[NDArray[np.uint8]]:
     """Maps of successive parts of a run, RGB `(height, width, 3)`, at most 30.
 
     Each shows the tasks practised in its part (how many per cell, and their mean score), where
     scores rose or fell between its halves, and the teacher's Gaussians at its end if it has any.
     Colours mean the same in all pictures. Of spaces with more than two parameters the first two
-    are shown.
+    are shown. `unit` is what the lessons' `frames` count.
 
     Raises:
         ValueError: where matplotlib is missing, or no trial has ended.
@@ -46,7 +48,10 @@ def curriculum_pictures(
     axes_of = _Axes(space)
     maps = [_Maps(part, axes_of) for part in parts]
     scale = _Scale(maps)
-    return [_picture(one, axes_of, scale, title) for one in maps]
+    return [
+        _picture(one, axes_of, scale, f"{title}, up to {one.frames:_} {unit}".replace("_", " "))
+        for one in maps
+    ]
 
 
 def _parts(lessons: Sequence[Lesson]) -> list[Sequence[Lesson]]:
@@ -131,9 +136,9 @@ def _picture(one: _Maps, axes_of: _Axes, scale: _Scale, title: str) -> NDArray[n
     from PIL import Image
 
     figure = Figure(figsize=(11.0, 3.6), dpi=80, layout="constrained")
-    figure.suptitle(f"{title}, up to {one.frames / 1e6:.2f} M frames{axes_of.note}")
+    figure.suptitle(title + axes_of.note)
     panels: list[tuple[str, Array, tuple[float, float], str]] = [
-        ("share of trials practised", one.density, scale.density, "viridis"),
+        ("share of trials practised", one.density, scale.density, SHARES),
         ("mean score", one.score, scale.score, "cividis"),
         ("change of score", one.progress, scale.progress, "RdBu"),
     ]
@@ -152,15 +157,18 @@ def _picture(one: _Maps, axes_of: _Axes, scale: _Scale, title: str) -> NDArray[n
 def _draw_map(
     figure: Any, axes: Any, of: _Axes, values: Array, limits: tuple[float, float], colours: str
 ) -> None:
+    from matplotlib.colors import Normalize, PowerNorm
+
     axes.set_facecolor("0.85")  # what was not practised
+    # Shares, which are never negative, by their roots: else a few cells outshine all others.
+    norm = PowerNorm(0.5, *limits) if colours == SHARES else Normalize(*limits)
     image = axes.imshow(
         values.T,
         origin="lower",
         extent=of.extent,
         aspect="auto",
         cmap=colours,
-        vmin=limits[0],
-        vmax=limits[1],
+        norm=norm,
     )
     figure.colorbar(image, ax=axes)
     axes.set_ylabel(of.labels[1])

@@ -24,6 +24,7 @@ CLASSROOM = {
     "toy": [*SCHOOL, "--students", "2", "--teacher-options", "score_range", "0,0.02"],
     "teach": [*SCHOOL, "--students", "1", "--teacher-options", "pretest", "300"],
     "show": [],
+    "draw": [],
     "study": [
         *SCHOOL,
         "--students",
@@ -92,7 +93,7 @@ def test_the_classroom_commands_run_one_after_the_other(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     given = [command for command in commands() if of_classrooms(command)]
-    assert len(given) == 5
+    assert len(given) == 6
     for command in given:
         kind = "agent" if "agent" in command else command[2].replace("build", "toy")
         extra = [*CLASSROOM[kind], *(AGENT if kind == "agent" else [])]

@@ -3,8 +3,10 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from quickstudy.curricula.classrooms.classroom import Classroom
@@ -15,8 +17,10 @@ from quickstudy.curricula.students.toy_grid import ToyGridConfig
 from quickstudy.curricula.teacher import Mixture
 from quickstudy.curricula.teachers.again import AGAINConfig
 from quickstudy.curricula.teachers.alp_gmm import ALPGMMConfig
+from quickstudy.envs.registry import family_class
 from quickstudy.experiments import cli
 from quickstudy.experiments.classroom import Enrolment, mastered, result, teacher_config
+from quickstudy.experiments.classroom_maps import UnitTasks, lessons
 from quickstudy.experiments.toy_study import ARMS, ToyStudy, arm_teacher, study
 
 SMALL = ["--steps", "600", "--epoch", "300", "--tests-per-axis", "4", "--block", "25"]
@@ -43,6 +47,8 @@ def test_build_show_teach(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "ToyGrid 0" in out
     assert "ToyGrid 90" in out
+    run(monkeypatch, "draw", room, "past-0001", "--gif", tmp_path / "student.gif")
+    assert Image.open(tmp_path / "student.gif").n_frames == 20
     options = ["--teacher-options", "pretest", "300", "num_scores", "5"]
     run(monkeypatch, "teach", room, new, "--students", 1, *options, *SMALL, "--json", file)
     written = json.loads(file.read_text())
@@ -175,3 +181,32 @@ def test_a_small_study(tmp_path):
     files = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.npz")}
     assert study(config, tmp_path, 1, Console(quiet=True))["arms"] == result["arms"]
     assert {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.npz")} == files
+
+
+def test_a_history_in_parts_by_hand():
+    """80 episodes in 40 parts of two; fits after 10 and 50 are in force from there on."""
+    point_nd = torch.rand(80, 2, generator=torch.Generator().manual_seed(0))
+    first, second = (
+        Mixture(torch.ones(1), torch.full((1, 2), at), 0.01 * torch.eye(2)[None])
+        for at in (0.2, 0.7)
+    )
+    fits = [FittedMixture(10, first), FittedMixture(50, second)]
+    history = History(point_nd, torch.arange(80.0), fits, torch.zeros(1, 4), torch.zeros(1))
+    parts = lessons(history, UnitTasks(2))
+    assert [part.frames for part in parts] == list(range(2, 82, 2))
+    assert parts[3].score_n.tolist() == [6.0, 7.0]
+    np.testing.assert_allclose(parts[3].task_nD, point_nd[6:8].double().numpy())
+    assert parts[3].gaussians is None
+    assert parts[4].gaussians.mean_Gd[0, 0] == np.float32(0.2)
+    assert parts[23].gaussians.mean_Gd[0, 0] == np.float32(0.2)
+    assert parts[24].gaussians.mean_Gd[0, 0] == np.float32(0.7)
+
+
+def test_points_of_a_familys_classroom_are_drawn_as_its_tasks():
+    space = family_class("ParkourStumps").task_space
+    point_nd = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    history = History(point_nd, torch.zeros(2), [], torch.zeros(1, 4), torch.zeros(1))
+    tasks = np.concatenate([part.task_nD for part in lessons(history, space)])
+    assert tasks.shape == (2, 3)
+    assert space.contains("train", torch.from_numpy(tasks)).all()
+    assert (tasks[1, :2] > tasks[0, :2]).all()
