@@ -18,6 +18,7 @@ TRIALS_AHEAD = 8
 """Trials planned per world, the present one among them; a world that ends more before the next plan
 (episodes can end early) plays its plan again."""
 
+EDGE = 1e-9
 LEVEL_PARTS = ("points", "seeds", "practise")
 
 
@@ -28,7 +29,8 @@ def teaching_dim(space: TaskSpace) -> int:
 
 def level_tasks(space: TaskSpace, split: str, levels: Levels) -> Tensor:
     """The levels as tasks of a split, float64 `(n, D)`."""
-    point_nD = levels.points
+    # Off the edges, where rounding would decide which split a task is of.
+    point_nD = levels.points.clamp(EDGE, 1.0 - EDGE)
     if space.seeded:
         seed_n1 = levels.seeds.unsqueeze(1) / SEEDS
         point_nD = torch.cat([point_nD, seed_n1], dim=1)

@@ -15,7 +15,7 @@ from quickstudy.envs import rng
 from quickstudy.envs.trials import TrialEnv
 
 ACTOR_SEED = 5
-PER_STEP = [f.name for f in fields(Rollout) if f.name != "first_state"]
+PER_STEP = [f.name for f in fields(Rollout) if f.name not in {"first_state", "practise"}]
 # One scan multiplies matrices of other shapes than T steps do: float32 rounding, measured 1e-6.
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 

@@ -1,5 +1,6 @@
 """The CPU engine against plain MuJoCo, one world at a time."""
 
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,9 @@ from quickstudy.envs import rng
 from quickstudy.envs.batch_engine import ASSETS, BatchEngine, load_model
 from quickstudy.envs.headless import mujoco
 
-MODELS = sorted(path.name for path in ASSETS.glob("*.xml"))
+FILES = {path.name: path.read_text() for path in ASSETS.glob("*.xml")}
+INCLUDED = {name for text in FILES.values() for name in re.findall(r'<include file="(.+?)"', text)}
+MODELS = sorted(FILES.keys() - INCLUDED)
 SUBSTEPS = 5
 SPARSE = """<mujoco><option jacobian="sparse"/><worldbody><body><freejoint/><geom size="1"/></body>
 </worldbody></mujoco>"""

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from quickstudy.agents.captured import CapturedActor
 from quickstudy.agents.rollout import Actor
+from quickstudy.envs import trial_setup
 from quickstudy.envs.devices import find_device
-from quickstudy.experiments import cli, config, doctor, gpu_doctor, train, training
+from quickstudy.experiments import cli, config, doctor, gpu_doctor, train
 from quickstudy.experiments.anchors import measure_anchors
 from quickstudy.experiments.checkpoint import Checkpoints, moved
 from quickstudy.experiments.compare import CompareConfig, compare
@@ -129,7 +130,7 @@ def test_play_and_anchors_take_a_device():
     for device in ("cpu", "warp-cpu"):
         player = make_player("PointGoal", "expert", 0, device)
         tasks = choose_tasks("PointGoal", "train", 2, 0, ())
-        table = play("PointGoal", player, tasks, 0)
+        table = play(player, tasks, 0)
         tables.append([list(column.cells) for column in table.columns])
     assert tables[0] == tables[1]
     found = [measure_anchors("PointGoal", num_tasks=3, device=d) for d in ("cpu", "warp-cpu")]
@@ -270,14 +271,14 @@ def test_on_a_gpu_the_actor_is_captured(monkeypatch):
         raise Started
 
     monkeypatch.setattr(Actor, "start", classmethod(start))
-    made = training.TrialEnv
+    made = trial_setup.TrialEnv
 
     def on_cuda(*given, **options):
         env = made(*given, **options | {"device": "warp-cpu"})
         env.device = torch.device("cuda")
         return env
 
-    monkeypatch.setattr(training, "TrialEnv", on_cuda)
+    monkeypatch.setattr(trial_setup, "TrialEnv", on_cuda)
     with pytest.raises(Started):
         Training(resolve(TrainConfig(**TINY, device="warp-cpu")))
     assert kinds == [CapturedActor]
