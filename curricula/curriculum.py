@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.levels import SEEDS, Levels, blank_levels
+from quickstudy.curricula.levels import Levels, blank_levels
 from quickstudy.curricula.teacher import Teacher
+from quickstudy.envs.level_tasks import SEEDS
 from quickstudy.envs.tasks import TaskSpace
 
 TRIALS_AHEAD = 8
@@ -35,6 +36,13 @@ def level_tasks(space: TaskSpace, split: str, levels: Levels) -> Tensor:
         seed_n1 = levels.seeds.unsqueeze(1) / SEEDS
         point_nD = torch.cat([point_nD, seed_n1], dim=1)
     return space.from_unit(split, point_nD)
+
+
+def exam_tasks(space: TaskSpace, point_Pd: Tensor) -> Tensor:
+    """The train tasks at these points, `(P, D)`, each under a seed that is always the same."""
+    seed_P = torch.arange(len(point_Pd)) * 2654435761 % SEEDS  # scattered
+    practise_P = torch.zeros(len(point_Pd), dtype=torch.bool)
+    return level_tasks(space, "train", Levels(point_Pd, seed_P, practise_P))
 
 
 class PlannedTasks:

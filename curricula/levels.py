@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SEEDS = 2**32
-"""Seeds are below this."""
-
 
 @dataclass(frozen=True)
 class Levels:

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from quickstudy.curricula.levels import SEEDS, Levels
+from quickstudy.curricula.levels import Levels
 from quickstudy.envs import rng
+from quickstudy.envs.level_tasks import SEEDS
 
 
 @dataclass(frozen=True)

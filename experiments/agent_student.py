@@ -13,7 +13,7 @@ from torch import Tensor
 from quickstudy.agents.learner import Learner
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.rollout import Actor
-from quickstudy.curricula.curriculum import level_tasks, teaching_dim
+from quickstudy.curricula.curriculum import exam_tasks, level_tasks, teaching_dim
 from quickstudy.curricula.levels import Levels
 from quickstudy.curricula.student import Student
 from quickstudy.envs import rng
@@ -25,7 +25,7 @@ from quickstudy.experiments.scores import VALUE_SIGNALS, Signal, outcome_scores
 from quickstudy.experiments.training import build_agent
 
 TEST_SEED = 0
-"""Of the test levels' details and noise: the same for every student."""
+"""Of the tests' noise: the same for every student."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,7 @@ class AgentStudent(Student):
 
     @torch.no_grad()
     def test(self, point_Pd: Tensor) -> Tensor:
-        seeds = rng.fold_in(rng.root_key(TEST_SEED, rng.Stream.LEVEL), torch.arange(len(point_Pd)))
-        levels = Levels(point_Pd, seeds & 0xFFFFFFFF, torch.ones(len(point_Pd), dtype=torch.bool))
-        task_PD = level_tasks(self._space, "train", levels)
+        task_PD = exam_tasks(self._space, point_Pd)
         trials = evaluate(AgentPolicy(self._agent), self._config.setup, task_PD, TEST_SEED)
         return outcome_scores(self._signal, trials)
 

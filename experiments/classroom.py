@@ -1,7 +1,6 @@
 """`quickstudy classroom`: teach many students, keep their histories, teach others from them."""
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from quickstudy.curricula.teachers.again import AGAINConfig
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.from_text import from_text
 from quickstudy.experiments.agent_student import AgentStudentConfig
-from quickstudy.experiments.run_folder import package_versions
+from quickstudy.experiments.run_folder import command_line, package_versions
 from quickstudy.experiments.statistics import Interval, mean_interval
 
 KINDS: dict[str, type[StudentConfig]] = {**STUDENTS, "agent": AgentStudentConfig}
@@ -120,9 +119,7 @@ def write(path: Path | None, content: dict[str, Any]) -> None:
     """Write a result, with the command and the versions behind it, where a file is asked for."""
     if path is None:
         return
-    program, *arguments = sys.argv
-    command = " ".join([Path(program).name, *arguments])
-    origin = {"command": command, "versions": package_versions()}
+    origin = {"command": command_line(), "versions": package_versions()}
     path.write_text(json.dumps(origin | content, indent=1) + "\n")
 
 

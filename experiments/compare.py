@@ -29,7 +29,7 @@ from quickstudy.envs.registry import family_entry
 from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
 from quickstudy.experiments.report import EvalConfig, Report
-from quickstudy.experiments.run_folder import RunFolder, package_versions
+from quickstudy.experiments.run_folder import RunFolder, command_line, package_versions
 from quickstudy.experiments.scores import SIGNALS, Signal
 from quickstudy.experiments.statistics import Interval, stratified_bootstrap
 
@@ -193,11 +193,8 @@ def table(title: str, config: CompareConfig, rows: Sequence[Row]) -> Table:
 def record(config: CompareConfig, rows: Sequence[Row]) -> dict[str, Any]:
     """Everything, as plain types for JSON."""
     settings = {name: value for name, value in asdict(config).items() if name != "folder"}
-    program, *arguments = sys.argv
-    command = " ".join([Path(program).name, *arguments])
-    versions = package_versions()
-    rows_as_types = [asdict(r) for r in rows]
-    return {"command": command, "versions": versions, "config": settings, "rows": rows_as_types}
+    origin = {"command": command_line(), "versions": package_versions()}
+    return origin | {"config": settings, "rows": [asdict(r) for r in rows]}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """`quickstudy references`: computing what known strategies earn, and keeping it."""
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.table import Table
 
@@ -10,7 +8,7 @@ from quickstudy.envs.references import references_of
 from quickstudy.envs.references.reference import Reference
 from quickstudy.envs.references.stored import store_references
 from quickstudy.envs.registry import family_entry
-from quickstudy.experiments.run_folder import package_versions
+from quickstudy.experiments.run_folder import command_line, package_versions
 from quickstudy.experiments.threads import ACTING, torch_threads
 
 PACKAGES = ("quickstudy", "mujoco", "torch")
@@ -37,9 +35,7 @@ def measure_references(
         references = references_of(family, length, count, trials, seed)
     if write:
         versions = {name: str(package_versions()[name]) for name in PACKAGES}
-        program, *arguments = sys.argv
-        command = " ".join([Path(program).name, *arguments])
-        provenance = {"seed": seed, "versions": versions, "command": command}
+        provenance = {"seed": seed, "versions": versions, "command": command_line()}
         store_references(family, length, count, references, provenance)
     return _table(f"{family}, {count} × {length} steps", references)
 

@@ -15,6 +15,7 @@ import math
 import os
 import platform
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -241,6 +242,12 @@ def environment(command: list[str]) -> dict[str, Any]:
         "command": command,
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_line() -> str:
+    """What this process was called with, without the program's folder."""
+    program, *arguments = sys.argv
+    return " ".join([Path(program).name, *arguments])
 
 
 def package_versions() -> dict[str, str | None]:

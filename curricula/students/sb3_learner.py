@@ -15,8 +15,8 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
-from quickstudy.curricula.curriculum import level_tasks
-from quickstudy.curricula.levels import SEEDS, Levels
+from quickstudy.curricula.curriculum import exam_tasks, level_tasks
+from quickstudy.curricula.levels import Levels
 from quickstudy.curricula.student import Student
 from quickstudy.curricula.students.sb3 import SB3Config
 from quickstudy.envs.gymnasium_env import FamilyEnv
@@ -73,9 +73,7 @@ class SB3Student(Student):
         return self._scores(return_n)
 
     def test(self, point_Pd: Tensor) -> Tensor:
-        seeds = torch.arange(len(point_Pd)) * 2654435761 % SEEDS  # scattered, and always the same
-        levels = Levels(point_Pd, seeds, torch.zeros(len(point_Pd), dtype=torch.bool))
-        task_PD = level_tasks(self._space, "train", levels).repeat(self._config.evaluations, 1)
+        task_PD = exam_tasks(self._space, point_Pd).repeat(self._config.evaluations, 1)
         return_P = self._play(task_PD).view(self._config.evaluations, -1).mean(dim=0)
         return self._scores(return_P)
 
