@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from quickstudy.curricula import teachers
-from quickstudy.curricula.levels import SEEDS, Levels
+from quickstudy.curricula.levels import Levels
 from quickstudy.curricula.teachers import TEACHERS, make_teacher
+from quickstudy.envs.level_tasks import SEEDS
 
 DIMS = (1, 2, 10)
 ROUNDS, ROUND = 4, 150
