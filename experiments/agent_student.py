@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quickstudy.agents.learner import Learner
+from quickstudy.agents.learner import Learner, LearnerConfig
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.rollout import Actor
 from quickstudy.curricula.curriculum import exam_tasks, level_tasks, teaching_dim
@@ -42,6 +42,10 @@ class AgentStudentConfig:
     """What its teacher is told of each trial."""
     worlds: int = 64
     """Trials side by side; levels come in multiples of it, or some are played twice."""
+    minibatch_frames: int = LearnerConfig().minibatch_frames
+    """Frames per gradient step, in whole worlds."""
+    epochs: int = LearnerConfig().epochs
+    """Passes over each batch of levels, at most."""
     episode_length: int | None = None
     """Steps per episode; the family's default if None."""
     episodes_per_trial: int | None = None
@@ -83,6 +87,7 @@ class AgentStudentConfig:
             episode_length=self.episode_length,
             episodes_per_trial=self.episodes_per_trial,
             signal=self.signal,
+            learner=LearnerConfig(minibatch_frames=self.minibatch_frames, epochs=self.epochs),
             seed=seed,
             device="cpu",
         )

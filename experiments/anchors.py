@@ -32,7 +32,7 @@ from quickstudy.experiments.statistics import mean_interval
 
 NUM_BELIEFS = 16
 """Fixed beliefs tried for the non-adaptive anchor."""
-BELIEF_TASKS = 256
+BELIEF_TASKS = 64
 """Train tasks on which they are compared."""
 WEAK = 0.05
 """A policy that was still rising by more than this share of its climb is called weak."""
@@ -96,13 +96,14 @@ def measure_anchors(
     oracle = _trained_oracle(family, oracle_run, device) if oracle_run else _scripted_oracle(family)
     markov = _trained(family, markov_run, "markov", device) if markov_run else None
     versions = {name: str(package_versions()[name]) for name in PHYSICS_PACKAGES}
+    non_adaptive = _non_adaptive(test, oracle, markov) if oracle or markov else None
     return Anchors(
         family,
         length,
         test.anchor(zero, "zero action"),
         test.anchor(random, "uniformly random actions"),
-        _non_adaptive(test, oracle, markov) if oracle or markov else None,
-        _revealed(test).anchor(oracle.make(None), oracle.name) if oracle else None,
+        non_adaptive,
+        _informed(test, oracle, non_adaptive) if oracle and non_adaptive else None,
         test.split,
         num_tasks,
         seed,
@@ -119,6 +120,14 @@ def _revealed(trial: Trial, reveal_task: bool = True) -> Trial:
 class _Oracle:
     name: str
     make: MakeOracle
+
+
+def _informed(test: Trial, oracle: _Oracle, non_adaptive: Anchor) -> Anchor:
+    """The oracle's anchor; its name says so where being told the task has brought it nothing."""
+    anchor = _revealed(test).anchor(oracle.make(None), oracle.name)
+    useless = anchor.low <= non_adaptive.high
+    weak = "; weak: not clearly above the non-adaptive policy" if useless else ""
+    return replace(anchor, policy=anchor.policy + weak)
 
 
 def _scripted_oracle(family: str) -> _Oracle | None:

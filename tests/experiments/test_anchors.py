@@ -2,7 +2,8 @@
 
 import pytest
 
-from quickstudy.experiments.anchors import late_rise
+from quickstudy.envs.families.point_goal import PointGoal
+from quickstudy.experiments.anchors import late_rise, measure_anchors
 
 
 def test_the_late_rise_is_the_last_step_between_fifths():
@@ -17,3 +18,14 @@ def test_a_flat_end_has_not_risen():
 @pytest.mark.parametrize("returns", [[5, 4, 3, 2, 1], [1, 1, 1, 1, 1], [0, 9]])
 def test_what_did_not_climb_or_is_too_short_counts_as_flat(returns):
     assert late_rise(returns) == 0.0
+
+
+def test_an_oracle_that_knowing_brings_nothing_is_called_weak(monkeypatch):
+    """PointGoal's expert, made to act as if every goal were at the origin."""
+    monkeypatch.setattr(PointGoal, "expert_action", lambda self, belief_ND: 0.0 * self._position_N2)
+    oracle = measure_anchors("PointGoal", num_tasks=20).oracle
+    assert oracle.policy == "scripted expert; weak: not clearly above the non-adaptive policy"
+
+
+def test_an_oracle_that_gains_from_knowing_is_not():
+    assert measure_anchors("PointGoal", num_tasks=20).oracle.policy == "scripted expert"
