@@ -1,13 +1,13 @@
-"""`quickstudy classroom study`: Meta-ACL on the toy grid, as in Portelas et al. 2020, section 5.1.
+"""`quickstudy classroom study`: Meta-ACL, as in Portelas et al. 2020, section 5.
 
-A classroom of ALP-GMM's students, then new students under each teacher, of the four types in turn.
+A classroom of ALP-GMM's students, then new students of the same kinds under each teacher.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -41,67 +41,135 @@ ARMS: dict[str, dict[str, str]] = {
 
 
 @dataclass(frozen=True)
-class ToyStudy:
-    """The paper's sizes."""
+class Setting:
+    """Who comes to school in a study, and its sizes."""
 
-    classroom_size: int = 128
-    """Past students, a quarter of each type."""
-    students: int = 48
-    """New students per arm."""
-    steps: int = 200_000
-    """Episodes of each."""
-    epoch: int = 10_000
-    """Episodes between tests."""
-    block: int = 50
-    """Episodes proposed at a time."""
-    pretest: int = 20_000
-    """Episodes of AGAIN's pre-test; whole epochs."""
-    neighbours: int = 5
+    kind: str
+    """The kind of student."""
+    steps: int
+    """Of each student."""
+    epoch: int
+    """Steps between tests."""
+    block: int
+    """Levels proposed at a time."""
+    tests_per_axis: int
+    pretest: int
+    """Steps of AGAIN's pre-test; whole epochs."""
+    neighbours: int
     """Similar past students, of whom the best is followed."""
+    classroom_size: int
+    """Past students."""
+    students: int
+    """New students per arm."""
+    options: dict[str, str] = field(default_factory=dict)
+    """What all students have in common."""
+    vary: dict[str, str] | None = None
+    """In what they differ; None: what usually does."""
+    typed: bool = False
+    """True where students are of types, so that one can ask whether a neighbour is of the same."""
+
+
+TOY = Setting("toy-grid", 200_000, 10_000, 50, 20, 20_000, 5, 128, 48, typed=True)
+"""Portelas et al. 2020, section 5.1: a step is an episode."""
+PARKOUR = Setting(
+    "agent",
+    steps=10_000_000,
+    epoch=500_000,
+    block=64,
+    tests_per_axis=15,
+    pretest=500_000,
+    neighbours=3,
+    classroom_size=128,
+    students=64,
+    options={"family": "ParkourGates", "agent": "markov"},
+    vary={"family.body": "biped,climber", "family.limb_scale": "0.5..1"},
+)
+"""Their section 5.2, with our agents: days."""
+PARKOUR_MINI = Setting(
+    "agent",
+    steps=600_000,
+    epoch=150_000,
+    block=16,
+    tests_per_axis=15,
+    pretest=150_000,
+    neighbours=3,
+    classroom_size=16,
+    students=8,
+    options={
+        "family": "ParkourStumps",
+        "agent": "markov",
+        "worlds": "8",
+        "minibatch_frames": "500",
+        "epochs": "8",
+    },
+    vary={"family.body": "biped,quadruped", "family.limb_scale": "0.6..1"},
+)
+"""Stumps, two bodies with legs of several lengths, a hundredth of the steps: hours."""
+
+SETTINGS = {
+    "toy-grid": TOY,
+    "toy-grid-v2": replace(TOY, kind="toy-grid-v2"),
+    "parkour-mini": PARKOUR_MINI,
+    "parkour": PARKOUR,
+}
+
+
+def setting_named(name: str, **sizes: int | None) -> Setting:
+    """A setting, with the sizes that are not None instead of its own.
+
+    Raises:
+        ValueError: for an unknown name, a size below 1, or a pre-test that ends within an epoch.
+    """
+    if name not in SETTINGS:
+        raise unknown("setting", name, SETTINGS)
+    chosen = {size: value for size, value in sizes.items() if value is not None}
+    for size, value in chosen.items():
+        require_positive(size, value)
+    setting = replace(SETTINGS[name], **cast(dict[str, Any], chosen))
+    if setting.pretest % setting.epoch:
+        raise ValueError(f"pretest {setting.pretest} must be whole epochs of {setting.epoch}.")
+    return setting
+
+
+@dataclass(frozen=True)
+class Study:
+    """A classroom, and the arms that are compared on new students."""
+
+    setting: Setting = TOY
     arms: tuple[str, ...] = tuple(ARMS)
-    """What is compared."""
-    version: int = 1
-    """1, four types of students; 2, four hundred."""
     seed: int = 0
     """Decides all students of the classroom; new students have this seed plus 1."""
 
-    def check(self) -> None:
-        """Raise `ValueError` for an unknown arm or a pre-test that ends within an epoch."""
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for an unknown arm."""
         for arm in self.arms:
             if arm not in ARMS:
                 raise unknown("arm", arm, ARMS)
-        for name in ("classroom_size", "students"):
-            require_positive(name, getattr(self, name))
-        if self.version not in (1, 2):
-            raise ValueError(f"version must be 1 or 2, got {self.version!r}.")
-        if self.pretest % self.epoch or self.pretest < self.epoch:
-            raise ValueError(f"pretest {self.pretest} must be whole epochs of {self.epoch}.")
 
     @property
     def course(self) -> Course:
-        return Course(self.steps, self.epoch, self.block, tests_per_axis=20)
+        size = self.setting
+        return Course(size.steps, size.epoch, size.block, size.tests_per_axis)
 
     def enrolment(self, count: int, seed: int) -> Enrolment:
-        kind = "toy-grid" if self.version == 1 else "toy-grid-v2"
-        return Enrolment(kind, count, {}, None, seed)
+        return Enrolment(self.setting.kind, count, self.setting.options, self.setting.vary, seed)
 
 
 CLASSIC = ALPGMMConfig(random_share=0.1, score_range=(0.0, 1.0))
 """ALP-GMM as the paper's students had it."""
 
 
-def study(config: ToyStudy, folder: Path, processes: int, console: Console) -> dict[str, Any]:
+def study(config: Study, folder: Path, processes: int, console: Console) -> dict[str, Any]:
     """Teach what is missing in `folder`, print a table, return the result for JSON.
 
     Raises:
-        ValueError: for a bad configuration, or a folder with students of another.
+        ValueError: for a folder with students of another configuration.
     """
-    config.check()
     began = time.perf_counter()
-    past = config.enrolment(config.classroom_size, config.seed)
+    past = config.enrolment(config.setting.classroom_size, config.seed)
     lessons = past.lessons(CLASSIC, "past")
     room = hold(folder / "classroom", lessons, config.course, processes, console)
-    new = config.enrolment(config.students, config.seed + 1)
+    new = config.enrolment(config.setting.students, config.seed + 1)
     rooms = {}
     for arm in config.arms:
         console.print(f"Arm {arm}", markup=False)
@@ -111,7 +179,7 @@ def study(config: ToyStudy, folder: Path, processes: int, console: Console) -> d
         "config": asdict(config),
         "arms": {arm: result_of(rooms[arm]) for arm in config.arms},
         "classroom": result_of(room),
-        "selection": {a: _selection(room, rooms[a], config) for a in config.arms if a == "again-r"},
+        "selection": _selections(room, rooms, config.setting),
         "welch_p": _welch(rooms, "again-r", "alp-gmm"),
         "seconds": time.perf_counter() - began,
     }
@@ -119,20 +187,20 @@ def study(config: ToyStudy, folder: Path, processes: int, console: Console) -> d
     return result
 
 
-def arm_teacher(arm: str, config: ToyStudy, classroom: Path) -> TeacherConfig:
+def arm_teacher(arm: str, config: Study, classroom: Path) -> TeacherConfig:
     """The teacher of an arm."""
     if arm in ("random", "alp-gmm"):
         return RandomConfig() if arm == "random" else CLASSIC
-    options: dict[str, Any] = {"classroom": str(classroom), "neighbours": config.neighbours}
+    options: dict[str, Any] = {"classroom": str(classroom), "neighbours": config.setting.neighbours}
     if arm.startswith("in-"):
         alone = {"pretest": 0, "selection": "ground-truth", "mixed": False, "random_share": 0.0}
         return AGAINConfig(**options | alone | ARMS[arm])
-    return AGAINConfig(**options | {"pretest": config.pretest} | ARMS[arm])
+    return AGAINConfig(**options | {"pretest": config.setting.pretest} | ARMS[arm])
 
 
 def table(result: dict[str, Any]) -> Table:
     """Mastered after a tenth, a half and all of the training."""
-    shown = Table("arm", "students", "mastered %: tenth", "half", "end", title="Toy grid")
+    shown = Table("arm", "students", "mastered %: tenth", "half", "end", title="Meta-ACL")
     for arm, of_arm in result["arms"].items():
         means = of_arm["mean"]
         places = [len(means) // 10, len(means) // 2, -1] if means else []
@@ -144,12 +212,19 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
-def _selection(room: Classroom, new: Classroom, config: ToyStudy) -> dict[str, Any]:
+def _selections(room: Classroom, rooms: dict[str, Classroom], setting: Setting) -> dict[str, Any]:
+    """What `_selection` says of AGAIN's arm, where students have types."""
+    if not setting.typed or "again-r" not in rooms:
+        return {}
+    return {"again-r": _selection(room, rooms["again-r"], setting)}
+
+
+def _selection(room: Classroom, new: Classroom, setting: Setting) -> dict[str, Any]:
     """How often knowledge components find the student's own type: the one past student that knew
     the most similar things after the pre-test, and the best of the neighbours, whom AGAIN follows.
     """
-    epoch = config.pretest // config.epoch
-    found = [_found(room, new, name, epoch, config.neighbours) for name in new.names]
+    epoch = setting.pretest // setting.epoch
+    found = [_found(room, new, name, epoch, setting.neighbours) for name in new.names]
     names = ("nearest", "followed")
     rates = [mean_interval([float(pair[i]) for pair in found]) for i in range(2)]
     return {name: asdict(rate) for name, rate in zip(names, rates, strict=True)}
