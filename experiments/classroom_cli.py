@@ -1,6 +1,6 @@
 """The command line of `quickstudy classroom`. Heavy imports happen inside, as in `cli.py`."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,31 +148,32 @@ class Teach:
 
 @dataclass(frozen=True)
 class Study:
-    """Meta-ACL on the toy grid: a classroom, then new students under AGAIN and what it is compared
-    with. The defaults are the paper's sizes (hours); goes on where it was cut off.
+    """Meta-ACL: a classroom, then new students under AGAIN and what it is compared with. The
+    settings have the paper's sizes (hours to days) or a fraction; goes on where it was cut off.
     """
 
     folder: tyro.conf.Positional[Path]
     """Where all students are kept."""
+    setting: str = "toy-grid"
+    """Who comes to school: toy-grid (four types of students), toy-grid-v2 (four hundred),
+    parkour-mini (600 000 steps on stumps) or parkour (10 million on gates)."""
     arms: tuple[str, ...] = ()
     """What is compared: random, alp-gmm, again-r, again-t, again-p, again-r-random-expert,
     again-r-ground-truth, in-r, in-t, in-p; all if none."""
-    classroom_size: int = 128
-    """Past students."""
-    students: int = 48
+    classroom_size: int | None = None
+    """Past students; the setting's if None, as are the other sizes."""
+    students: int | None = None
     """New students per arm."""
-    steps: int = 200_000
-    """Episodes of each student."""
-    epoch: int = 10_000
-    """Episodes between tests."""
-    block: int = 50
-    """Episodes proposed at a time."""
-    pretest: int = 20_000
-    """Episodes of AGAIN's pre-test."""
-    neighbours: int = 5
+    steps: int | None = None
+    """Environment steps of each student (a toy's step is an episode)."""
+    epoch: int | None = None
+    """Steps between tests."""
+    block: int | None = None
+    """Levels proposed at a time."""
+    pretest: int | None = None
+    """Steps of AGAIN's pre-test; whole epochs."""
+    neighbours: int | None = None
     """Similar past students, of whom the best is followed."""
-    version: int = 1
-    """1, four types of students; 2, four hundred."""
     seed: int = 0
     """Decides everything."""
     jobs: int = 1
@@ -182,12 +183,18 @@ class Study:
 
     def __call__(self) -> None:
         from quickstudy.experiments import classroom
-        from quickstudy.experiments.toy_study import ARMS, ToyStudy, study
+        from quickstudy.experiments import meta_acl_study as meta_acl
 
         require_folder_of(self.json)
-        sizes = {f.name: getattr(self, f.name) for f in fields(ToyStudy)}
-        config = ToyStudy(**sizes | {"arms": self.arms or tuple(ARMS)})
-        classroom.write(self.json, study(config, self.folder, self.jobs, make_console()))
+        sizes = {name: getattr(self, name) for name in SIZES}
+        setting = meta_acl.setting_named(self.setting, **sizes)
+        config = meta_acl.Study(setting, self.arms or tuple(meta_acl.ARMS), self.seed)
+        result = meta_acl.study(config, self.folder, self.jobs, make_console())
+        classroom.write(self.json, result)
+
+
+SIZES = ("classroom_size", "students", "steps", "epoch", "block", "pretest", "neighbours")
+"""Of a study, the numbers that may be chosen."""
 
 
 @dataclass(frozen=True)

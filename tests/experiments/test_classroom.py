@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,14 @@ from quickstudy.envs.registry import family_class
 from quickstudy.experiments import cli
 from quickstudy.experiments.classroom import Enrolment, mastered, result, teacher_config
 from quickstudy.experiments.classroom_maps import UnitTasks, lessons
-from quickstudy.experiments.toy_study import ARMS, ToyStudy, arm_teacher, study
+from quickstudy.experiments.meta_acl_study import (
+    ARMS,
+    SETTINGS,
+    Study,
+    arm_teacher,
+    setting_named,
+    study,
+)
 
 SMALL = ["--steps", "600", "--epoch", "300", "--tests-per-axis", "4", "--block", "25"]
 
@@ -72,6 +80,8 @@ def test_build_show_teach(tmp_path, monkeypatch, capsys):
         (["build", "room", "--vary", "column", "9..0", "--student", "toy-grid-v2"], "low..high"),
         (["build", "room", "--block", "0"], "block must be an integer of at least 1"),
         (["study", "room", "--arms", "again-q"], "Unknown arm 'again-q'"),
+        (["study", "room", "--setting", "parkour-mimi"], "Did you mean 'parkour-mini'"),
+        (["study", "room", "--students", "0"], "students must be an integer of at least 1"),
         (["study", "room", "--pretest", "5"], "pretest 5 must be whole epochs of 10000"),
         (["study", "room", "--json", "no/file.json"], "there is no folder"),
     ],
@@ -117,7 +127,7 @@ def test_students_of_all_kinds_come():
 
 
 def test_arms_by_name(tmp_path):
-    config = ToyStudy(pretest=10_000, neighbours=3)
+    config = Study(setting_named("toy-grid", pretest=10_000, neighbours=3))
     again = arm_teacher("again-t", config, tmp_path)
     assert again == AGAINConfig(str(tmp_path), "T", pretest=10_000, neighbours=3)
     alone = arm_teacher("in-p", config, tmp_path)
@@ -156,15 +166,9 @@ def past_student(room, name, rotation, corner):
 
 def test_a_small_study(tmp_path):
     """Two past students of the types that come; what is there is not taught again."""
-    config = ToyStudy(
-        classroom_size=2,
-        students=2,
-        steps=600,
-        epoch=300,
-        pretest=300,
-        neighbours=1,
-        arms=("random", "again-r", "alp-gmm", "in-r"),
-    )
+    sizes = {"steps": 600, "epoch": 300, "pretest": 300, "neighbours": 1}
+    setting = setting_named("toy-grid", classroom_size=2, students=2, **sizes)
+    config = Study(setting, arms=("random", "again-r", "alp-gmm", "in-r"))
     space, course = ToyGridConfig().space, {"course": described(config.course)}
     room = Classroom.create(tmp_path / "classroom", space, grid_points(2, 20), course)
     past_student(room, "past-0000", "0", (0.025, 0.025))
@@ -181,6 +185,31 @@ def test_a_small_study(tmp_path):
     files = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.npz")}
     assert study(config, tmp_path, 1, Console(quiet=True))["arms"] == result["arms"]
     assert {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.npz")} == files
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_have_students_a_course_and_arms(name, tmp_path):
+    """Everything that a study of days would refuse is refused at once."""
+    config = Study(setting_named(name))
+    lessons = config.enrolment(4, 0).lessons(PAST, "past")
+    assert len({lesson.student for lesson in lessons}) == 4
+    assert config.course.steps == config.setting.steps
+    assert config.setting.pretest % config.setting.epoch == 0
+    for arm in ARMS:
+        arm_teacher(arm, config, tmp_path).build(lessons[0].student.dim, 0)
+
+
+@pytest.mark.slow  # five processes that import torch
+def test_a_study_of_agents(tmp_path):
+    """Quadrupeds of several lengths on short runs over stumps."""
+    setting = setting_named(
+        "parkour-mini", classroom_size=1, students=2, steps=8_000, epoch=4_000, pretest=4_000
+    )
+    options = {**setting.options, "episode_length": "20"}
+    setting = replace(setting, options=options, tests_per_axis=2)
+    result = study(Study(setting, ("random", "alp-gmm")), tmp_path, 1, Console(quiet=True))
+    assert [len(arm["mastered"]) for arm in result["arms"].values()] == [2, 2]
+    assert result["selection"] == {}  # students of no types
 
 
 def test_a_history_in_parts_by_hand():
