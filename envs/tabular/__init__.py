@@ -1,0 +1,1 @@
+"""Finite tasks in torch alone, many at once: what learning rules are discovered on."""
