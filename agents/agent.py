@@ -111,7 +111,7 @@ class Agent(nn.Module):
         generator = rng.generator(seed, rng.Stream.WEIGHTS)
         self.config = config
         self.continuous = isinstance(action_space, spaces.Box)
-        self.action_size = _action_size(action_space)
+        self.action_size = action_size(action_space)
         self.moments = RunningMoments(observation_size + 1)
         history_size = self.action_size + 3 if config.sees_history else 0
         clock_size = 2 if config.sees_clock else 0
@@ -208,5 +208,6 @@ def _policy_head(config: AgentConfig) -> type[Head | HyperHead]:
     return HEADS[config.head]
 
 
-def _action_size(space: spaces.Box | spaces.Discrete) -> int:
+def action_size(space: spaces.Box | spaces.Discrete) -> int:
+    """A: dimensions of a box, or the number of discrete actions."""
     return int(np.prod(space.shape)) if isinstance(space, spaces.Box) else int(space.n)

@@ -26,7 +26,10 @@ class Distribution(Protocol):
 
 
 class DiagonalGaussian:
-    """Independent normals; actions are `(..., A)` and unbounded (families clip them)."""
+    """Independent normals; actions are `(..., A)` and unbounded (families clip them).
+
+    `log_std_A` is `(A,)`, or of each agent in a population, `(P, 1, A)`.
+    """
 
     def __init__(self, mean: Tensor, log_std_A: Tensor) -> None:
         self.mean = mean
@@ -41,12 +44,13 @@ class DiagonalGaussian:
 
     def log_prob(self, action: Tensor) -> Tensor:
         z = (action - self.mean) * (-self.log_std_A).exp()
-        constant = self.log_std_A.sum() + 0.5 * math.log(2.0 * math.pi) * len(self.log_std_A)
+        dimensions = self.log_std_A.shape[-1]
+        constant = self.log_std_A.sum(dim=-1) + 0.5 * math.log(2.0 * math.pi) * dimensions
         return -0.5 * z.square().sum(dim=-1) - constant
 
     def entropy(self) -> Tensor:
         per_dimension = 0.5 + 0.5 * math.log(2.0 * math.pi) + self.log_std_A
-        return per_dimension.sum().expand(self.mean.shape[:-1])
+        return per_dimension.sum(dim=-1).expand(self.mean.shape[:-1])
 
 
 class Categorical:

@@ -54,6 +54,8 @@ FAMILIES: dict[str, FamilyEntry] = {
     "HalfCheetahVel-legacy": FamilyEntry("half_cheetah_legacy:HalfCheetahVelLegacy", 200, 2),
     "HalfCheetahDirSparse": FamilyEntry("half_cheetah_dir_sparse:HalfCheetahDirSparse", 200, 2),
     "Wind": FamilyEntry("wind:Wind", 75, 2),
+    "CartPole": FamilyEntry("cart_pole:CartPole", 500, 1),
+    "Pendulum": FamilyEntry("pendulum:Pendulum", 200, 1),
     "ReacherGoal": FamilyEntry("reacher_goal:ReacherGoal", 50, 2),
     "ReacherGoalSparse": FamilyEntry("reacher_goal_sparse:ReacherGoalSparse", 50, 3),
     "WalkerVel": FamilyEntry("walker_vel:WalkerVel", 200, 2),
