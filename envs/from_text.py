@@ -16,17 +16,22 @@ def from_text(cls: Callable[..., Options], text: Mapping[str, str]) -> Options:
     """`cls` with these fields read from text, the others at their defaults.
 
     Fields may be numbers, booleans (true, false), text, one of some words, or tuples of numbers
-    (0.5,1).
+    (0.5,1) or of words.
 
     Raises:
         ValueError: for a field that `cls` lacks, or a value that is not of its type.
     """
+    return cls(**read_fields(cls, text))
+
+
+def read_fields(cls: Callable[..., Any], text: Mapping[str, str]) -> dict[str, Any]:
+    """The values of these fields of `cls`, read from text; raises as `from_text` does."""
     kinds = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in text:
         if name not in names:
             raise unknown("option", name, names)
-    return cls(**{name: _read(name, value, kinds[name]) for name, value in text.items()})
+    return {name: _read(name, value, kinds[name]) for name, value in text.items()}
 
 
 def _read(name: str, text: str, kind: Any) -> Any:
@@ -36,7 +41,8 @@ def _read(name: str, text: str, kind: Any) -> Any:
         return text
     try:
         if typing.get_origin(kind) is tuple:
-            return tuple(float(part) for part in text.split(","))
+            of_words = str in typing.get_args(kind)
+            return tuple(part if of_words else float(part) for part in text.split(","))
         if type(None) in typing.get_args(kind):  # a number that may be left out
             kind = typing.get_args(kind)[0]
         return _WORDS[text.lower()] if kind is bool else kind(text)

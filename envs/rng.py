@@ -38,6 +38,7 @@ class Stream(IntEnum):
     TEACHER = 9
     STUDENT = 10
     LEVEL = 11
+    DISCOVERY = 12
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:

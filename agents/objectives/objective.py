@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from quickstudy.agents.agent import AgentOutput
+from quickstudy.agents.objectives.lifetime import Lifetime
 from quickstudy.agents.rollout import Rollout
 
 
@@ -44,6 +45,13 @@ class Loss:
 
 class Objective(nn.Module, ABC):
     """How an agent learns from a rollout."""
+
+    def begin_update(self, lifetime: Lifetime) -> None:
+        """Told, by who runs the training, where the agent is in its life; most need not know.
+
+        Before each update, also the first after resuming, so that it is no state to be kept.
+        """
+        del lifetime  # unused
 
     @abstractmethod
     def targets(self, rollout: Rollout, scaled_reward_TB: Tensor) -> dict[str, Tensor]:

@@ -34,6 +34,22 @@ class PPO(Objective):
         super().__init__()
         self.config = config
 
+    @property
+    def discount(self) -> float:
+        """γ of the present update."""
+        return self.config.discount
+
+    @property
+    def entropy_coefficient(self) -> float | Tensor:
+        """Weight of the entropy bonus in the present update."""
+        return self.config.entropy_coefficient
+
+    def surrogate(self, log_ratio_TB: Tensor, advantage_TB: Tensor) -> Tensor:
+        """What to maximise the mean of, step by step, `(T, B)`."""
+        ratio_TB = log_ratio_TB.exp()
+        clipped_TB = ratio_TB.clamp(1.0 - self.config.clip, 1.0 + self.config.clip)
+        return torch.minimum(ratio_TB * advantage_TB, clipped_TB * advantage_TB)
+
     def targets(self, rollout: Rollout, scaled_reward_TB: Tensor) -> dict[str, Tensor]:
         """`advantage` (whitened over the rollout) and `return`."""
         advantage_TB = gae(
@@ -41,7 +57,7 @@ class PPO(Objective):
             rollout.value,
             rollout.next_value,
             rollout.trial_end,
-            discount=self.config.discount,
+            discount=self.discount,
             trace=self.config.trace,
         )
         practised = rollout.practise
@@ -52,18 +68,12 @@ class PPO(Objective):
         }
 
     def loss(self, batch: Batch, output: AgentOutput) -> Loss:
-        ratio_TB = (output.policy.log_prob(batch.action) - batch.log_prob).exp()
-        advantage_TB = batch.targets["advantage"]
-        clipped_TB = ratio_TB.clamp(1.0 - self.config.clip, 1.0 + self.config.clip)
-        policy = -batch.mean(torch.minimum(ratio_TB * advantage_TB, clipped_TB * advantage_TB))
+        log_ratio_TB = output.policy.log_prob(batch.action) - batch.log_prob
+        policy = -batch.mean(self.surrogate(log_ratio_TB, batch.targets["advantage"]))
         value = 0.5 * batch.mean((output.value - batch.targets["return"]).square())
         entropy = batch.mean(output.policy.entropy())
-        total = (
-            policy
-            + self.config.value_coefficient * value
-            - self.config.entropy_coefficient * entropy
-        )
-        moved_TB = (ratio_TB - 1.0).abs() > self.config.clip
+        total = policy + self.config.value_coefficient * value - self.entropy_coefficient * entropy
+        moved_TB = (log_ratio_TB.exp() - 1.0).abs() > self.config.clip
         metrics = {
             "policy_loss": policy,
             "value_loss": value,
