@@ -1,6 +1,5 @@
 """`quickstudy classroom`: teach many students, keep their histories, teach others from them."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,6 @@ from quickstudy.curricula.teachers.again import AGAINConfig
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.from_text import from_text
 from quickstudy.experiments.agent_student import AgentStudentConfig
-from quickstudy.experiments.run_folder import command_line, package_versions
 from quickstudy.experiments.statistics import Interval, mean_interval
 
 KINDS: dict[str, type[StudentConfig]] = {**STUDENTS, "agent": AgentStudentConfig}
@@ -113,14 +111,6 @@ def result(room: Classroom) -> dict[str, Any]:
         "mean": [asdict(interval) for interval in _intervals(room, names)],
         "crashes": room.crashes,
     }
-
-
-def write(path: Path | None, content: dict[str, Any]) -> None:
-    """Write a result, with the command and the versions behind it, where a file is asked for."""
-    if path is None:
-        return
-    origin = {"command": command_line(), "versions": package_versions()}
-    path.write_text(json.dumps(origin | content, indent=1) + "\n")
 
 
 class _Reporter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from quickstudy.experiments.console import make_console
-from quickstudy.experiments.output_files import require_folder_of
+from quickstudy.experiments.output_files import require_folder_of, write_result
 
 if TYPE_CHECKING:
     from quickstudy.curricula.classrooms.school import Course
@@ -141,9 +141,8 @@ class Teach:
         console = make_console()
         room = classroom.hold(self.folder, lessons, self.pupils.course(), self.pupils.jobs, console)
         console.print(classroom.summary(room))
-        classroom.write(
-            self.json, {"pupils": asdict(self.pupils), "result": classroom.result(room)}
-        )
+        result = {"pupils": asdict(self.pupils), "result": classroom.result(room)}
+        write_result(self.json, result)
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,6 @@ class Study:
     """Write all figures to this file."""
 
     def __call__(self) -> None:
-        from quickstudy.experiments import classroom
         from quickstudy.experiments import meta_acl_study as meta_acl
 
         require_folder_of(self.json)
@@ -190,7 +188,7 @@ class Study:
         setting = meta_acl.setting_named(self.setting, **sizes)
         config = meta_acl.Study(setting, self.arms or tuple(meta_acl.ARMS), self.seed)
         result = meta_acl.study(config, self.folder, self.jobs, make_console())
-        classroom.write(self.json, result)
+        write_result(self.json, result)
 
 
 SIZES = ("classroom_size", "students", "steps", "epoch", "block", "pretest", "neighbours")

@@ -17,12 +17,13 @@ from quickstudy.envs.registry import FAMILIES
 from quickstudy.experiments.classroom_cli import Classroom
 from quickstudy.experiments.config import TrainConfig, resolve_device
 from quickstudy.experiments.console import make_console
+from quickstudy.experiments.discovery_cli import Discover, study_command
 from quickstudy.experiments.output_files import require_folder_of
 
 
 @dataclass(frozen=True)
 class List:
-    """Show the task families, the agents and the teachers, or all that is known of one family."""
+    """Show families, agents, objectives and teachers, or all that is known of one family."""
 
     family: str | None = None
     """One family: its manual, splits with digests, anchors with intervals, references, sources, and
@@ -30,7 +31,12 @@ class List:
 
     def __call__(self) -> None:
         from quickstudy.experiments.family_card import family_card
-        from quickstudy.experiments.listing import agents_table, families_table, teachers_table
+        from quickstudy.experiments.listing import (
+            agents_table,
+            families_table,
+            objectives_table,
+            teachers_table,
+        )
 
         console = make_console()
         if self.family is not None:
@@ -38,6 +44,7 @@ class List:
             return
         console.print(families_table())
         console.print(agents_table())
+        console.print(objectives_table())
         console.print(teachers_table())
 
 
@@ -133,8 +140,8 @@ class Compare:
     families: tyro.conf.Positional[tuple[str, ...]]
     """Families, each as Family or Family/HxK (episode length × episodes per trial)."""
     agents: tuple[str, ...] = ("rl2",)
-    """Agents; `quickstudy list` shows them. Each alone, with a teacher (rl2+alp-gmm), or with a
-    teacher and what it is told (rl2+alp-gmm:gain)."""
+    """Agents; `quickstudy list` shows them. Each alone, with an objective (rl2@dpo), with a teacher
+    (rl2+alp-gmm, rl2@dpo+alp-gmm), or with a teacher and what it is told (rl2+alp-gmm:gain)."""
     seeds: int = 3
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000
@@ -331,7 +338,17 @@ class Doctor:
 
 
 Command = (
-    List | Train | Eval | Compare | Play | Classroom | Bench | MeasureAnchors | References | Doctor
+    List
+    | Train
+    | Eval
+    | Compare
+    | Play
+    | Classroom
+    | Discover
+    | Bench
+    | MeasureAnchors
+    | References
+    | Doctor
 )
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -341,6 +358,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "play": Play,
     "compare": Compare,
     "classroom": Classroom,
+    "discover": Discover,
     "references": References,
     "bench": Bench,
     "anchors": MeasureAnchors,
@@ -351,17 +369,20 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 def main() -> None:
     """Run the command line.
 
-    A user's error is one line on stderr and exit code 2; training that blew up, exit code 1.
+    A user's error is one line on stderr and exit code 2; training that blew up, or a process that
+    died, exit code 1.
     """
     first = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if not first.startswith("-") and first not in COMMANDS:
         _fail(unknown("command", first, COMMANDS))
-    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="quickstudy")
+    command = study_command(sys.argv[1:]) or tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="quickstudy"
+    )
     try:
         command()
     except (ValueError, FileNotFoundError) as error:
         _fail(error)
-    except FloatingPointError as error:
+    except (FloatingPointError, ChildProcessError) as error:
         _fail(error, code=1)
 
 

@@ -8,6 +8,7 @@ Shape legend: S seeds, N tasks, K episodes.
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from quickstudy.agents.objectives.ppo import PPOConfig
+from quickstudy.agents.objectives.registry import make_objective, portable_name
 from quickstudy.agents.registry import agent_config
 from quickstudy.curricula.teachers import TEACHERS
 from quickstudy.envs.errors import require_positive, unknown
@@ -60,33 +63,40 @@ class Arena:
 
 @dataclass(frozen=True)
 class Contender:
-    """An agent, and who teaches it; written `agent`, `agent+teacher` or `agent+teacher:signal`."""
+    """An agent, how it learns and who teaches it: `agent[@objective][+teacher[:signal]]`."""
 
     agent: str
     teacher: str = "none"
     signal: Signal | Literal["auto"] = "auto"
+    objective: str = "ppo"
 
     @classmethod
     def parse(cls, text: str) -> "Contender":
-        """Raises `ValueError` for an unknown agent, teacher or signal."""
-        agent, plus, taught = text.partition("+")
+        """Raises `ValueError` for an unknown agent, objective, teacher or signal."""
+        learner, plus, taught = text.partition("+")
+        agent, _, objective = learner.partition("@")
         agent_config(agent)
-        if not plus:
-            return cls(agent)
-        teacher, _, signal = taught.partition(":")
-        if teacher not in TEACHERS:
-            raise unknown("teacher", teacher, TEACHERS)
-        if not signal:
-            return cls(agent, teacher, TEACHERS[teacher].told)
-        for known in SIGNALS:
-            if known == signal:
-                return cls(agent, teacher, known)
-        raise unknown("signal", signal, SIGNALS)
+        objective = objective or "ppo"
+        make_objective(objective, PPOConfig())
+        objective = portable_name(objective)
+        return cls(agent, *_lessons(taught), objective) if plus else cls(agent, objective=objective)
 
     def __str__(self) -> str:
-        return (
-            self.agent if self.teacher == "none" else f"{self.agent}+{self.teacher}:{self.signal}"
-        )
+        learner = self.agent if self.objective == "ppo" else f"{self.agent}@{self.objective}"
+        return learner if self.teacher == "none" else f"{learner}+{self.teacher}:{self.signal}"
+
+
+def _lessons(text: str) -> tuple[str, Signal]:
+    """A teacher and what it is told; raises `ValueError` for an unknown one."""
+    teacher, _, signal = text.partition(":")
+    if teacher not in TEACHERS:
+        raise unknown("teacher", teacher, TEACHERS)
+    if not signal:
+        return teacher, TEACHERS[teacher].told
+    for known in SIGNALS:
+        if known == signal:
+            return teacher, known
+    raise unknown("signal", signal, SIGNALS)
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class CompareConfig:
     families: tuple[str, ...]
     """Families, each as `Family` or `Family/HxK`."""
     agents: tuple[str, ...]
-    """Agents, each as `agent`, `agent+teacher` or `agent+teacher:signal`."""
+    """Agents, each as `agent[@objective][+teacher[:signal]]`."""
     seeds: int = 3
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000
@@ -207,12 +217,13 @@ class _Run:
     @classmethod
     def of(cls, config: CompareConfig, arena: Arena, agent: str, seed: int) -> "_Run":
         contender = Contender.parse(agent)
-        who = str(contender).replace("+", "-").replace(":", "-")
+        who = re.sub(r"[+:@/]+", "-", str(contender))
         name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}-s{seed}"
         options = {
             "agent": contender.agent,
             "teacher": contender.teacher,
             "signal": contender.signal,
+            "objective": contender.objective,
             "frames": config.frames,
             "seed": seed,
             "episode-length": arena.episode_length,

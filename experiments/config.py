@@ -10,6 +10,7 @@ import tyro
 
 from quickstudy.agents.learner import LearnerConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
+from quickstudy.agents.objectives.registry import make_objective, portable_name
 from quickstudy.agents.registry import agent_config
 from quickstudy.curricula.curriculum import teaching_dim
 from quickstudy.curricula.teacher import Teacher
@@ -72,8 +73,11 @@ class TrainConfig:
     open_ended: bool = False
     """What a trial's end means: False, a known horizon (nothing follows, value 0); True, an
     arbitrary cut (bootstrap from the final observation)."""
+    objective: str = "ppo"
+    """How the agent learns: ppo, a2c, dpo, or a discovered rule, discovered:NAME or
+    discovered:PATH; `quickstudy list` shows them."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """The objective."""
+    """The objective's constants, whichever it is (a drift of its own has no use for the clip)."""
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     """The optimiser."""
     checkpoint_interval: int = 10
@@ -136,8 +140,10 @@ def resolve(config: TrainConfig) -> TrainConfig:
     entry = family_entry(config.family)
     agent_config(config.agent)
     _require_counts(config)
+    make_objective(config.objective, config.ppo)
     config = replace(
         config,
+        objective=portable_name(config.objective),
         device=resolve_device(config.device, config.family),
         episode_length=_default(config.episode_length, entry.episode_length),
         episodes_per_trial=_default(config.episodes_per_trial, entry.episodes_per_trial),

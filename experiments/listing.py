@@ -1,10 +1,13 @@
 """`quickstudy list`: what there is to train, and on what."""
 
 import dataclasses
+import inspect
 import sys
 
 from rich.table import Table
 
+from quickstudy.agents.objectives.discovered import SHIPPED, Discovered, shipped_names
+from quickstudy.agents.objectives.registry import DISCOVERED, OBJECTIVES
 from quickstudy.agents.registry import AGENTS
 from quickstudy.curricula.teachers import TEACHERS
 from quickstudy.envs.registry import FAMILIES, family_class
@@ -31,6 +34,17 @@ def agents_table() -> Table:
         memory = type(config.memory).__name__.removesuffix("Config")
         seen = ["yes" if flag else "no" for flag in (config.sees_history, config.sees_task)]
         table.add_row(name, memory, *seen)
+    return table
+
+
+def objectives_table() -> Table:
+    """The objectives, and where the discovered ones come from."""
+    table = Table("objective", "what", title="Objectives")
+    for name, objective in OBJECTIVES.items():
+        table.add_row(name, (inspect.getdoc(objective) or "").splitlines()[0])
+    for name in shipped_names():
+        found = Discovered.load(SHIPPED / f"{name}.json")
+        table.add_row(DISCOVERED + name, f"{found.kind}, by: {found.provenance.command}")
     return table
 
 

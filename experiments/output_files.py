@@ -1,6 +1,10 @@
 """Files that a command writes at its end."""
 
+import json
 from pathlib import Path
+from typing import Any
+
+from quickstudy.experiments.run_folder import command_line, package_versions
 
 
 def require_folder_of(file: Path | None) -> None:
@@ -11,3 +15,10 @@ def require_folder_of(file: Path | None) -> None:
     """
     if file is not None and not file.resolve().parent.is_dir():
         raise ValueError(f"{file} cannot be written: there is no folder {file.resolve().parent}.")
+
+
+def write_result(file: Path | None, content: dict[str, Any]) -> None:
+    """Write a result, with the command and the versions behind it, where a file is asked for."""
+    if file is not None:
+        origin = {"command": command_line(), "versions": package_versions()}
+        file.write_text(json.dumps(origin | content, indent=1) + "\n")

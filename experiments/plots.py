@@ -8,9 +8,14 @@ from typing import Any
 from quickstudy.experiments.compare import Arena, Row
 
 
+def has_matplotlib() -> bool:
+    """Whether pictures can be drawn."""
+    return find_spec("matplotlib") is not None
+
+
 def require_matplotlib() -> None:
     """Raise `ValueError` with the command that mends it where matplotlib is missing."""
-    if find_spec("matplotlib") is None:
+    if not has_matplotlib():
         raise ValueError("Plots need matplotlib: pip install 'quickstudy[plots]'.")
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
@@ -45,6 +47,11 @@ class Dashboard:
             }
         )
 
+    def interval_chart(self, page: str, name: str) -> None:
+        """Define a page of custom scalars: `name` with the band from `name_low` to `name_high`."""
+        band = ["Margin", [name, f"{name}_low", f"{name}_high"]]
+        self._writer.add_custom_scalars({page: {name: band}})
+
     def text(self, name: str, markdown: str, frames: int) -> None:
         """Write a page of Markdown."""
         self._writer.add_text(name, markdown, frames)
@@ -60,6 +67,10 @@ class Dashboard:
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
         writer = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
         writer.add_summary(summary, frames)
+
+    def picture(self, name: str, image_HW3: npt.NDArray[np.uint8], frames: int) -> None:
+        """Show a picture on the Images page."""
+        self._writer.add_image(name, image_HW3, frames, dataformats="HWC")
 
     def hyperparameters(self, config: dict[str, Any], metrics: dict[str, float]) -> None:
         """Fill the HParams page: the flattened configuration beside the final metrics."""

@@ -11,7 +11,8 @@ from quickstudy.agents.agent import Agent
 from quickstudy.agents.captured import CapturedActor
 from quickstudy.agents.learner import Learner
 from quickstudy.agents.models import ModelConfig
-from quickstudy.agents.objectives.ppo import PPO
+from quickstudy.agents.objectives.lifetime import Lifetime
+from quickstudy.agents.objectives.registry import make_objective
 from quickstudy.agents.registry import agent_config
 from quickstudy.agents.rollout import Actor, Rollout
 from quickstudy.curricula.curriculum import Curriculum
@@ -57,7 +58,7 @@ class Training:
         self.actor = kind.start(self.agent, env, config.seed, open_ended=config.open_ended)
         self.learner = Learner(
             self.agent,
-            PPO(config.ppo),
+            make_objective(config.objective, config.ppo).to(env.device),
             config.learner,
             num_worlds=config.worlds,
             discount=config.ppo.discount,
@@ -85,6 +86,7 @@ class Training:
             practise = self.curriculum.practise(rollout.trial_end)
             rollout = replace(rollout, practise=practise)
         acted = time.perf_counter()
+        self.learner.objective.begin_update(self._lifetime())
         with torch_threads(available()):
             learning = self.learner.update(rollout)
         learned = time.perf_counter()
@@ -99,6 +101,13 @@ class Training:
             rollout_seconds=acted - start,
             update_seconds=learned - acted,
             teacher_seconds=time.perf_counter() - learned,
+        )
+
+    def _lifetime(self) -> Lifetime:
+        device = self.actor.env.device
+        return Lifetime(
+            torch.tensor(self.num_updates, device=device),
+            torch.tensor(self.config.num_updates, device=device),
         )
 
     @torch.no_grad()

@@ -40,6 +40,17 @@ CLASSROOM = {
     "agent": ["--students", "1", "--steps", "60", "--epoch", "60", "--block", "2"],
 }
 """What a README's classroom command is followed by here: later options count."""
+FEW = ["--generations", "1", "--estimator-options", "pairs", "1", "--centre-lives", "2"]
+DISCOVERY = {
+    "ta-lpg-small": [*FEW, "--final-lives", "2", "--lives", "min_updates", "1", "max_updates", "2"],
+    "--resume": [],
+    "report": ["--updates", "4"],
+    "estimators": ["--num-updates", "2", "--estimates", "4", "--pairs", "4", "--ascent", "1"],
+    "explors": ["--episodes", "40", "--num-seeds", "2"],
+    "two-colours": ["--width", "4", "--seeds", "1", "--steps", "512", "--sweep", "0.1"],
+}
+DISCOVERY["estimators"] += ["--reference-lives", "4"]
+"""What a README's discover command is followed by here."""
 AGENT = ["--student-options", "family", "ParkourStumps", "agent", "markov", "worlds", "2"]
 AGENT += ["episode_length", "5"]
 SMALL = {"--frames": "40", "--tasks": "2", "--trials": "20", "--seeds": "1"}
@@ -93,9 +104,11 @@ def test_the_classroom_commands_run_one_after_the_other(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     given = [command for command in commands() if of_classrooms(command)]
-    assert len(given) == 6
+    assert len(given) == 7
     for command in given:
         kind = "agent" if "agent" in command else command[2].replace("build", "toy")
+        if "parkour-mini" in command:
+            continue  # tests/experiments/test_classroom.py: minutes even at its smallest
         extra = [*CLASSROOM[kind], *(AGENT if kind == "agent" else [])]
         monkeypatch.setattr(sys, "argv", [*command, *extra])
         cli.main()
@@ -104,8 +117,25 @@ def test_the_classroom_commands_run_one_after_the_other(tmp_path, monkeypatch, c
     assert "crashed" not in shown
 
 
+def of_discovery(command: list[str]) -> bool:
+    return command[1] == "discover"
+
+
+def test_the_discovery_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    given = [command for command in commands() if of_discovery(command)]
+    assert {command[2] for command in given} == set(DISCOVERY)
+    for command in given:
+        monkeypatch.setattr(sys, "argv", [*command, *DISCOVERY[command[2]]])
+        cli.main()
+    assert (tmp_path / "runs" / "ta-lpg" / "rule.json").exists()
+
+
 @pytest.mark.parametrize(
-    "command", [command for command in commands() if not of_classrooms(command)], ids=" ".join
+    "command",
+    [command for command in commands() if not of_classrooms(command) and not of_discovery(command)],
+    ids=" ".join,
 )
 def test_every_quickstudy_command_runs(command, tmp_path, monkeypatch, trained_runs):
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ from quickstudy.envs.devices import find_device
 from quickstudy.envs.errors import unknown
 from quickstudy.experiments.benchmarks.cuda_core import cuda_core_benchmarks
 from quickstudy.experiments.benchmarks.cuda_models import cuda_model_benchmarks
+from quickstudy.experiments.benchmarks.discovery import population_benchmark
 from quickstudy.experiments.benchmarks.dmc_baselines import SUITE_TASKS, dmc_benchmark
 from quickstudy.experiments.benchmarks.envs import (
     body_benchmark,
@@ -46,6 +47,7 @@ from quickstudy.experiments.benchmarks.metaworld_baselines import metaworld_benc
 from quickstudy.experiments.benchmarks.models import model_benchmark
 from quickstudy.experiments.benchmarks.physics import physics_benchmark
 from quickstudy.experiments.benchmarks.result import Benchmark, Effort, Result
+from quickstudy.experiments.benchmarks.tabular_lifetimes import tabular_benchmark
 from quickstudy.experiments.benchmarks.teachers import teacher_benchmark
 from quickstudy.experiments.benchmarks.training import training_benchmark
 from quickstudy.experiments.threads import available
@@ -77,8 +79,8 @@ class BenchConfig:
 
     suite: str = "core"
     """What to measure: core (physics, environments, training), envs (every MuJoCo family, and
-    dm_control and Meta-World), models (every memory), families (those without physics) or teachers
-    (what each costs)."""
+    dm_control and Meta-World), models (every memory), families (those without physics), teachers
+    (what each costs) or discovery (populations that learn side by side)."""
     json: Path | None = None
     """File to write versions, load, and every repetition's figures to."""
     device: str = "auto"
@@ -141,12 +143,23 @@ def teacher_benchmarks() -> list[Benchmark]:
     return [teacher_benchmark(name, 256, at_most=1.0) for name in TEACHERS]
 
 
+def discovery_benchmarks() -> list[Benchmark]:
+    """Populations of agents: networks against one agent after the other; tables per second."""
+    return [
+        population_benchmark(256, hidden_size=32, at_least=20.0),
+        population_benchmark(256, hidden_size=64),
+        tabular_benchmark(512, width=8, at_least=1.0),
+        tabular_benchmark(512, width=16, at_least=1.0),
+    ]
+
+
 SUITES: dict[str, Callable[[], list[Benchmark]]] = {
     "core": core_benchmarks,
     "envs": env_benchmarks,
     "models": model_benchmarks,
     "families": family_benchmarks,
     "teachers": teacher_benchmarks,
+    "discovery": discovery_benchmarks,
 }
 """What `quickstudy bench SUITE` measures."""
 

@@ -1,0 +1,1 @@
+"""The outer loop: finding a learning rule."""

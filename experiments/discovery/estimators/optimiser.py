@@ -1,0 +1,48 @@
+"""The step that follows an estimate."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+OptimiserName = Literal["adam", "sgd"]
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Constants of the outer optimiser."""
+
+    name: OptimiserName = "adam"
+    """adam, or sgd: plain steps along the estimate."""
+    learning_rate: float = 1e-2
+    """Of the first generation (Jackson et al. 2024, as corrected in their repository)."""
+    decay: float = 0.999
+    """The learning rate is multiplied by this once per generation."""
+    floor: float = 1e-5
+    """The learning rate falls no lower."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a learning rate or decay that is not positive."""
+        for name in ("learning_rate", "decay"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}.")
+
+    def build(self, rule: nn.Parameter) -> torch.optim.Optimizer:
+        """The optimiser, torch's own, of one rule."""
+        if self.name == "adam":
+            return torch.optim.Adam([rule], lr=self.learning_rate)
+        return torch.optim.SGD([rule], lr=self.learning_rate)
+
+    def learning_rate_at(self, generation: int) -> float:
+        """The learning rate after so many generations."""
+        return max(self.learning_rate * self.decay**generation, self.floor)
+
+
+def climb(optimiser: torch.optim.Optimizer, gradient_M: Tensor, learning_rate: float) -> None:
+    """One step uphill."""
+    (group,) = optimiser.param_groups
+    (rule,) = group["params"]
+    group["lr"] = learning_rate
+    rule.grad = -gradient_M.to(rule.dtype)
+    optimiser.step()

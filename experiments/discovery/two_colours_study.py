@@ -1,0 +1,244 @@
+"""Two-Colours: is a learned entropy weight better than a fixed one, and what must it know?
+
+Flennerhag et al. 2022 (Bootstrapped Meta-Learning), with the contexts of Luketina et al. 2022
+(table 1): fixed weights, plain meta-gradients and bootstrapped ones, each with and without what was
+lately earned. All methods live equally many environment steps; seeds share their luck between arms.
+
+Shape legend: W windows, P streams, N seeds, K periods between two switches, B bins of a period.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from quickstudy.agents.lifetimes.entropy_rules import Context, constant_rule
+from quickstudy.agents.lifetimes.streams import StreamConfig, StreamLifetimes, network_of
+from quickstudy.envs import rng
+from quickstudy.envs.errors import require_positive, unknown
+from quickstudy.envs.tabular.two_colours import PERIOD, TwoColours
+from quickstudy.experiments.discovery.online import Method, Online, OnlineConfig
+from quickstudy.experiments.discovery.online_run import History, OnlineRun, live
+from quickstudy.experiments.statistics import mean_interval
+from quickstudy.experiments.threads import ACTING, torch_threads
+
+RUNS: dict[str, tuple[Method, Context]] = {
+    "fixed": ("fixed", "constant"),
+    "mg-none": ("mg", "none"),
+    "mg-reward": ("mg", "reward"),
+    "mg-rich": ("mg", "rich"),
+    "bmg-none": ("bmg", "none"),
+    "bmg-reward": ("bmg", "reward"),
+    "bmg-rich": ("bmg", "rich"),
+}
+"""What is compared; `fixed` is one run of all weights of the sweep."""
+
+BINS = 100
+"""B: points of the curve from one switch to the next."""
+
+
+@dataclass(frozen=True)
+class TwoColoursStudy:
+    """The sizes of the public replications, but for the seeds (one at a time there)."""
+
+    runs: tuple[str, ...] = ("fixed", "mg-none", "mg-reward", "bmg-none", "bmg-reward")
+    """What is compared: fixed, and mg or bmg with none, reward or rich as context."""
+    folder: Path = Path("runs/two-colours")
+    """Where the runs are kept. What is finished there is not repeated, what was cut off goes on;
+    several processes may do different runs in one folder."""
+    steps: int = 6_400_000
+    """Environment steps of each life; whole windows of (K + L) x 16 are lived."""
+    seeds: int = 8
+    """Lives of each arm."""
+    width: int = 256
+    """Hidden features of the agents' networks; 64 is a third of the work with eight seeds."""
+    period: int = PERIOD
+    """Steps between two switches. Nothing is learned below 25 000 (Luketina et al. 2022)."""
+    sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4, 0.8)
+    """Fixed entropy weights."""
+    updates: int = 7
+    """K: updates that bmg's gradient goes through."""
+    bootstrap: int = 9
+    """L: further steps to bmg's target."""
+    lr: float = 1e-4
+    """Adam's, for the rules."""
+    outer_entropy: float = 0.12
+    """The entropy weight in mg's outer objective."""
+    seed: int = 0
+    """Decides all chance."""
+
+    def check(self) -> None:
+        """Raise `ValueError` for an unknown run, a weight out of range, or too few steps."""
+        for run in self.runs:
+            if run not in RUNS:
+                raise unknown("run", run, RUNS)
+        for name in ("seeds", "width", "period", "updates", "bootstrap"):
+            require_positive(name, getattr(self, name))
+        if not all(0.0 <= weight <= 1.0 for weight in self.sweep):
+            raise ValueError(f"sweep must lie between 0 and 1, got {self.sweep}.")
+        if self.num_windows < 1:
+            raise ValueError(f"steps must be at least one window of {self.window}: {self.steps}.")
+
+    @property
+    def window(self) -> int:
+        """Environment steps of a window."""
+        return (self.updates + self.bootstrap) * StreamConfig.rollout
+
+    @property
+    def num_windows(self) -> int:
+        """W."""
+        return self.steps // self.window
+
+
+def study(config: TwoColoursStudy, console: Console) -> dict[str, Any]:
+    """Live what is missing in the folder, print a table, return the result for JSON.
+
+    Raises:
+        ValueError: for a bad configuration, or a folder with runs of another.
+    """
+    config.check()
+    began = time.perf_counter()
+    arms: dict[str, dict[str, Any]] = {}
+    with torch_threads(ACTING):
+        for name in config.runs:
+            run = OnlineRun(online(config, name), config.num_windows)
+            live(run, config.folder / name, _described(config, name), console)
+            arms |= _arms(config, name, run)
+    result = {
+        "config": asdict(config) | {"folder": str(config.folder)},
+        "arms": arms,
+        "differences": differences(arms),
+        "seconds": time.perf_counter() - began,
+    }
+    console.print(table(result))
+    return result
+
+
+def online(config: TwoColoursStudy, name: str) -> Online:
+    """The streams of a run before their first step; `fixed` has the sweep's weights in turn."""
+    method, context = RUNS[name]
+    agent = StreamConfig(
+        context=context,
+        updates=config.num_windows * (config.updates + config.bootstrap),
+        width=config.width,
+        outer_entropy=config.outer_entropy,
+    )
+    lifetimes = StreamLifetimes(TwoColours(config.period), agent)
+    root = rng.root_key(config.seed, rng.Stream.DISCOVERY)
+    key_N = rng.fold_in(root, torch.arange(config.seeds))
+    if method == "fixed":
+        rules = [constant_rule(w).expand(config.seeds, -1) for w in config.sweep]
+        rule_PM, key_P = torch.cat(rules), key_N.repeat(len(config.sweep))
+    else:
+        firsts = [lifetimes.first_rule(config.seed + n) for n in range(config.seeds)]
+        rule_PM, key_P = torch.stack(firsts), key_N
+    learning = OnlineConfig(method, config.updates, config.bootstrap, config.lr)
+    return Online(lifetimes, learning, rule_PM, key_P)
+
+
+def _described(config: TwoColoursStudy, name: str) -> dict[str, Any]:
+    """What a run depends on, in JSON types."""
+    kept = asdict(config)
+    del kept["runs"], kept["folder"]
+    return {"run": name} | kept | {"sweep": list(config.sweep) if name == "fixed" else None}
+
+
+# --- results ----------------------------------------------------------------------------------
+
+
+def _arms(config: TwoColoursStudy, name: str, run: OnlineRun) -> dict[str, dict[str, Any]]:
+    """The result of each arm of a run."""
+    names = [f"fixed-{w:g}" for w in config.sweep] if name == "fixed" else [name]
+    policy = network_of(run.online.rows, "policy")
+    broken_P = ~torch.stack([w.isfinite().flatten(1).all(dim=1) for w in policy]).all(dim=0)
+    return {
+        arm: summary(_streams(run.history, part), config) | {"broken": int(broken_P[part].sum())}
+        for arm, part in zip(names, _parts(config.seeds, len(names)), strict=True)
+    }
+
+
+def _parts(size: int, count: int) -> list[slice]:
+    return [slice(n * size, (n + 1) * size) for n in range(count)]
+
+
+def _streams(history: History, part: slice) -> History:
+    return replace(
+        history, reward_WP=history.reward_WP[:, part], entropy_WP=history.entropy_WP[:, part]
+    )
+
+
+def summary(history: History, config: TwoColoursStudy) -> dict[str, Any]:
+    """Total return (in millions, as published), reward per step by period, and the mean curve from
+    one switch to the next over the later half of all periods.
+    """
+    start_W = torch.arange(len(history.reward_WP)) * config.window
+    period_W = start_W // config.period
+    total_P = config.window * history.reward_WP.sum(dim=0) / 1e6
+    reward_KP = _mean_by(history.reward_WP, period_W)
+    return {
+        "total": total_P.tolist(),
+        "total_interval": asdict(mean_interval(total_P.numpy())),
+        "reward_by_period": [asdict(mean_interval(r.numpy())) for r in reward_KP],
+        "entropy_by_period": _mean_by(history.entropy_WP, period_W).mean(dim=1).tolist(),
+        "after_switch": _after_switch(history, start_W, config),
+    }
+
+
+def _after_switch(history: History, start_W: Tensor, config: TwoColoursStudy) -> dict[str, Any]:
+    """Means over seeds and periods of what is earned, and of ε, by the time since the switch."""
+    num_bins = max(1, min(BINS, config.period // config.window))
+    late_W = start_W // config.period >= (int(start_W[-1]) // config.period + 1) // 2
+    bin_W = (start_W % config.period * num_bins // config.period)[late_W]
+    means = {
+        "reward": _mean_by(history.reward_WP[late_W], bin_W),
+        "entropy": _mean_by(history.entropy_WP[late_W], bin_W),
+    }
+    steps = torch.unique(bin_W) * config.period / num_bins
+    return {"steps": steps.tolist()} | {k: x.mean(dim=1).tolist() for k, x in means.items()}
+
+
+def _mean_by(x_WP: Tensor, label_W: Tensor) -> Tensor:
+    """The mean rows of each label that there is, in ascending order."""
+    return torch.stack([x_WP[label_W == label].mean(dim=0) for label in torch.unique(label_W)])
+
+
+def differences(arms: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What one arm earned more than another in all, seed by seed, in millions.
+
+    The best fixed weight is the one with the highest mean on these very seeds, which favours it.
+    """
+    fixed = [arm for arm in arms if arm.startswith("fixed")]
+    best = max(fixed, key=lambda arm: arms[arm]["total_interval"]["point"], default=None)
+    learned = [arm for arm in arms if arm not in fixed]
+    pairs = [(arm, best) for arm in learned if best is not None]
+    pairs += [(f"b{arm}", arm) for arm in learned if f"b{arm}" in arms]
+    for arm in learned:
+        method, context = arm.split("-")
+        if context != "none" and f"{method}-none" in arms:
+            pairs.append((arm, f"{method}-none"))
+    return {f"{a} − {b}": asdict(mean_interval(_minus(arms[a], arms[b]))) for a, b in pairs}
+
+
+def _minus(arm: dict[str, Any], other: dict[str, Any]) -> Sequence[float]:
+    return [x - y for x, y in zip(arm["total"], other["total"], strict=True)]
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Total returns with their intervals, and ε at the end."""
+    shown = Table("arm", "total return (M)", "reward per step at the end", "ε", title="Two-Colours")
+    for name, arm in result["arms"].items():
+        cells = [_cell(arm["total_interval"]), _cell(arm["reward_by_period"][-1])]
+        shown.add_row(name, *cells, f"{arm['entropy_by_period'][-1]:.2f}")
+    for name, interval in result["differences"].items():
+        shown.add_row(name, _cell(interval), "", "")
+    return shown
+
+
+def _cell(interval: dict[str, float]) -> str:
+    return f"{interval['point']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
