@@ -158,7 +158,7 @@ class Study:
     parkour-mini (600 000 steps on stumps) or parkour (10 million on gates)."""
     arms: tuple[str, ...] = ()
     """What is compared: random, alp-gmm, again-r, again-t, again-p, again-r-random-expert,
-    again-r-ground-truth, in-r, in-t, in-p; all if none."""
+    again-r-ground-truth, in-r, in-t, in-p, and the last three with -youth; all if none."""
     classroom_size: int | None = None
     """Past students; the setting's if None, as are the other sizes."""
     students: int | None = None

@@ -25,7 +25,10 @@ from quickstudy.experiments.classroom import Enrolment, hold, mastered
 from quickstudy.experiments.classroom import result as result_of
 from quickstudy.experiments.statistics import mean_interval
 
-ARMS: dict[str, dict[str, str]] = {
+YOUTH = 25_500
+"""Episodes: enough for the first niches on the toy grid."""
+
+ARMS: dict[str, dict[str, Any]] = {
     "random": {},
     "alp-gmm": {},
     "again-r": {"variant": "R"},
@@ -36,8 +39,12 @@ ARMS: dict[str, dict[str, str]] = {
     "in-r": {"variant": "R"},
     "in-t": {"variant": "T"},
     "in-p": {"variant": "P"},
+    "in-r-youth": {"variant": "R", "youth": YOUTH},
+    "in-t-youth": {"variant": "T", "youth": YOUTH},
+    "in-p-youth": {"variant": "P", "youth": YOUTH},
 }
-"""What is compared. `in-…` follow a past student of the same type from the first episode, alone."""
+"""What is compared. `in-…` follow a past student of the same type from the first episode, alone;
+`…-youth` only what it did in its first 25 500 episodes."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,17 @@ class History:
     test_episode_E: Tensor
     """After how many episodes each was taken, int64."""
 
+    def before(self, episode: int) -> "History":
+        """The training up to an episode."""
+        tested_E = self.test_episode_E <= episode
+        return History(
+            self.point_nd[:episode],
+            self.score_n[:episode],
+            [fit for fit in self.fits if fit.episode < episode],
+            self.test_EP[tested_E],
+            self.test_episode_E[tested_E],
+        )
+
 
 @dataclass(frozen=True)
 class Record:

@@ -8,6 +8,7 @@ teacher.
 Shape legend: n levels, d dimensions, P test points, G Gaussians.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -81,13 +82,15 @@ class AGAINConfig:
     """R: what part of the past student's score is enough."""
     period: int = 250
     """T: episodes per mixture."""
+    youth: int = 0
+    """Follow the past student's first so many episodes alone; 0: all."""
 
     def build(self, dim: int, seed: int) -> "AGAINTeacher":
         """Raises `ValueError` for constants that make no sense."""
         _require_known(self)
         for name in ("neighbours", "num_scores", "period"):
             require_positive(name, getattr(self, name))
-        for name in ("pretest", "classroom_size"):
+        for name in ("pretest", "classroom_size", "youth"):
             require_above(name, getattr(self, name), -1)
         require_share("random_share", self.random_share)
         require_above("tolerance", self.tolerance, 0)
@@ -201,7 +204,9 @@ class AGAINTeacher(Teacher):
     def _select(self, test_P: Tensor, student: Mapping[str, Any]) -> str:
         """A past student's name; the others are the ones to compare it with."""
         room = Classroom(Path(self._config.classroom))
-        names = self._some([name for name in room.names if has_niches(room.fits(name))])
+        end = self._config.youth or math.inf
+        heard = {name: [f for f in room.fits(name) if f.episode < end] for name in room.names}
+        names = self._some([name for name, fits in heard.items() if has_niches(fits)])
         if self._config.selection == "random":
             return names[int(self._uniform(1, 1) * len(names))]
         if self._config.selection == "kc":
@@ -227,8 +232,9 @@ class AGAINTeacher(Teacher):
         assert self._chosen is not None
         record = Classroom(Path(self._config.classroom)).student(self._chosen)
         config = self._config
+        followed = record.history.before(config.youth) if config.youth else record.history
         self._guide = Guide(
-            niches(record.history, record.teacher["random_share"]),
+            niches(followed, record.teacher["random_share"]),
             config.variant,
             num_scores=config.num_scores,
             tolerance=config.tolerance,

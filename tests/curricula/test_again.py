@@ -150,6 +150,15 @@ def test_a_smaller_classroom(room):
     assert found == {"high", "low-weak", "low-strong"}
 
 
+@pytest.mark.parametrize(("youth", "niches"), [(0, 3), (301, 3), (300, 2), (200, 1)])
+def test_only_a_past_students_youth(room, youth, niches):
+    """Fitted after 100, 200 and 300 episodes, one niche each; all of them pooled."""
+    config = AGAINConfig(room, "P", pretest=0, selection="best", mixed=False, youth=youth)
+    again = config.build(2, 0)
+    again.examine(torch.zeros(400), {})
+    assert len(again.mixture().weight_G) == niches
+
+
 @pytest.mark.parametrize("mixed", [True, False])
 def test_mixed_or_not(room, mixed):
     config = AGAINConfig(room, pretest=0, selection="best", mixed=mixed, random_share=0.0)
@@ -263,6 +272,12 @@ def test_a_classroom_without_niches_is_refused(tmp_path):
     lazy.history.fits.clear()
     room.add(lazy)
     again = AGAINConfig(str(tmp_path), pretest=0, selection="best").build(2, 0)
+    with pytest.raises(ValueError, match="has 0 students with niches to follow"):
+        again.examine(torch.zeros(400), {})
+
+
+def test_a_youth_without_niches_is_refused(room):
+    again = AGAINConfig(room, pretest=0, selection="best", youth=100).build(2, 0)
     with pytest.raises(ValueError, match="has 0 students with niches to follow"):
         again.examine(torch.zeros(400), {})
 
