@@ -1,21 +1,15 @@
 """`quickstudy compare`: the same training for several agents, families and seeds, in one table.
 
-Every run is an ordinary run folder. What is finished is not repeated, what was cut off goes on, so
-a comparison can be stopped and started again, or grow by an agent, a family or a seed.
+A comparison can be stopped and started again, or grow by an agent, a family or a seed.
 
 Shape legend: S seeds, N tasks, K episodes.
 """
 
 import itertools
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from statistics import fmean
 from typing import Any, Literal
 
@@ -32,9 +26,10 @@ from quickstudy.envs.registry import family_entry
 from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
 from quickstudy.experiments.report import EvalConfig, Report
-from quickstudy.experiments.run_folder import RunFolder, command_line, package_versions
+from quickstudy.experiments.run_folder import command_line, package_versions
 from quickstudy.experiments.scores import SIGNALS, Signal
 from quickstudy.experiments.statistics import Interval, stratified_bootstrap
+from quickstudy.experiments.training_runs import TrainingRun, train_all
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,11 @@ class Arena:
         if len(sizes) != 2 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
             raise ValueError(f"{text!r}: write a trial as {family}/HxK, such as {family}/60x3.")
         return cls(family, int(sizes[0]), int(sizes[1]))
+
+    def require_frames(self, frames: int) -> None:
+        """Raise `ValueError` if they are less than one trial."""
+        if frames < self.episode_length * self.episodes_per_trial:
+            raise ValueError(f"frames {frames} is less than one trial of {self}.")
 
     def __str__(self) -> str:
         return f"{self.family}/{self.episode_length}x{self.episodes_per_trial}"
@@ -153,7 +153,7 @@ def compare(config: CompareConfig, console: Console) -> list[Row]:
     arenas = [Arena.parse(text) for text in config.families]
     _check(config, arenas)
     cells = list(itertools.product(arenas, config.agents, range(config.seeds)))
-    _train_all([_Run.of(config, *cell) for cell in cells], config.jobs, console)
+    train_all([training_run(config, *cell) for cell in cells], config.jobs, console)
     rows = [row(config, arena, agent) for arena in arenas for agent in config.agents]
     for arena in arenas:
         console.print(table(str(arena), config, [r for r in rows if r.arena == str(arena)]))
@@ -162,9 +162,15 @@ def compare(config: CompareConfig, console: Console) -> list[Row]:
 
 def row(config: CompareConfig, arena: Arena, agent: str) -> Row:
     """The result of one agent in one arena, from its finished runs."""
-    paths = [_Run.of(config, arena, agent, seed).path for seed in range(config.seeds)]
-    device = resolve_device(config.device, arena.family)
-    report = evaluate_runs(paths, EvalConfig(tasks=config.tasks, device=device))
+    runs = [training_run(config, arena, agent, seed) for seed in range(config.seeds)]
+    return row_of(arena, agent, runs, config.tasks, config.device)
+
+
+def row_of(arena: Arena, agent: str, runs: Sequence[TrainingRun], tasks: int, device: str) -> Row:
+    """The result of finished runs that differ in their seed alone, on so many test tasks."""
+    paths = [run.path for run in runs]
+    device = resolve_device(device, arena.family)
+    report = evaluate_runs(paths, EvalConfig(tasks=tasks, device=device))
     last_SN = report.returns_SNK[:, :, -1]
     return Row(
         str(arena),
@@ -175,7 +181,7 @@ def row(config: CompareConfig, arena: Arena, agent: str) -> Row:
         _interval(report, -1, "mean"),
         report.trial,
         [float(mean) for mean in last_SN.mean(axis=1)],
-        fmean(_training_seconds(path) for path in paths),
+        fmean(run.seconds for run in runs),
     )
 
 
@@ -207,81 +213,23 @@ def record(config: CompareConfig, rows: Sequence[Row]) -> dict[str, Any]:
     return origin | {"config": settings, "rows": [asdict(r) for r in rows]}
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One training run, by the command that makes it."""
-
-    path: Path
-    command: tuple[str, ...]
-
-    @classmethod
-    def of(cls, config: CompareConfig, arena: Arena, agent: str, seed: int) -> "_Run":
-        contender = Contender.parse(agent)
-        who = re.sub(r"[+:@/]+", "-", str(contender))
-        name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}-s{seed}"
-        options = {
-            "agent": contender.agent,
-            "teacher": contender.teacher,
-            "signal": contender.signal,
-            "objective": contender.objective,
-            "frames": config.frames,
-            "seed": seed,
-            "episode-length": arena.episode_length,
-            "episodes-per-trial": arena.episodes_per_trial,
-            "device": resolve_device(config.device, arena.family),
-            "run-dir": config.folder / name,
-        }
-        flags = [str(part) for key, value in options.items() for part in (f"--{key}", value)]
-        return cls(config.folder / name, ("train", arena.family, "--no-video", *flags))
-
-    @property
-    def finished(self) -> bool:
-        return (self.path / "evaluation.json").exists()
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """What to call `quickstudy` with: from the start, or from where the run was cut off."""
-        begun = (self.path / "config.json").exists()
-        return ("train", "--resume", str(self.path)) if begun else self.command
-
-
-def _train_all(runs: Sequence[_Run], jobs: int, console: Console) -> None:
-    missing = [run for run in runs if not run.finished]
-    console.print(f"{len(runs) - len(missing)} of {len(runs)} runs are there already.")
-    shares: SimpleQueue[set[int]] = SimpleQueue()
-    for share in _shares(jobs):
-        shares.put(share)
-
-    def train(run: _Run) -> None:
-        share = shares.get()
-        try:
-            _train(run, share)
-        finally:
-            shares.put(share)
-        console.print(f"{run.path.name}: {_training_seconds(run.path):.0f} s")
-
-    with ThreadPoolExecutor(jobs) as pool:
-        for done in [pool.submit(train, run) for run in missing]:
-            done.result()
-
-
-def _train(run: _Run, processors: set[int]) -> None:
-    """Train in a process of its own, on these processors."""
-    command = [sys.executable, "-m", "quickstudy.experiments.cli", *run.arguments]
-    pin = lambda: os.sched_setaffinity(0, processors)  # noqa: E731  # runs in the child
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=pin
-    )
-    if done.returncode != 0 or not run.finished:
-        raise RuntimeError(f"quickstudy {' '.join(run.arguments)} failed:\n{done.stdout[-2000:]}")
-
-
-def _shares(jobs: int) -> list[set[int]]:
-    """The processors dealt out to the jobs; with more jobs than processors, some share one."""
-    processors = sorted(os.sched_getaffinity(0))
-    if jobs >= len(processors):
-        return [{processors[job % len(processors)]} for job in range(jobs)]
-    return [set(processors[job::jobs]) for job in range(jobs)]
+def training_run(config: CompareConfig, arena: Arena, agent: str, seed: int) -> TrainingRun:
+    """The run of one agent in one arena with one seed."""
+    contender = Contender.parse(agent)
+    who = re.sub(r"[+:@/]+", "-", str(contender))
+    name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}-s{seed}"
+    options = {
+        "agent": contender.agent,
+        "teacher": contender.teacher,
+        "signal": contender.signal,
+        "objective": contender.objective,
+        "frames": config.frames,
+        "seed": seed,
+        "episode-length": arena.episode_length,
+        "episodes-per-trial": arena.episodes_per_trial,
+        "device": resolve_device(config.device, arena.family),
+    }
+    return TrainingRun.of(config.folder / name, arena.family, options)
 
 
 def _check(config: CompareConfig, arenas: Sequence[Arena]) -> None:
@@ -292,13 +240,7 @@ def _check(config: CompareConfig, arenas: Sequence[Arena]) -> None:
     for name in ("seeds", "frames", "tasks", "jobs"):
         require_positive(name, getattr(config, name))
     for arena in arenas:
-        if config.frames < arena.episode_length * arena.episodes_per_trial:
-            raise ValueError(f"frames {config.frames} is less than one trial of {arena}.")
-
-
-def _training_seconds(path: Path) -> float:
-    rows = RunFolder(path).perf.rows()
-    return float(sum(row["perf/rollout_seconds"] + row["perf/update_seconds"] for row in rows))
+        arena.require_frames(config.frames)
 
 
 def _interval(report: Report, episode: int, statistic: str) -> Interval:

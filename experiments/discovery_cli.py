@@ -19,7 +19,9 @@ class Discover:
     exact-chain, noisy-quadratic. Beside them:
     `discover report PATH` says what was found; `discover estimators` holds every outer estimator
     against the exact gradient; `discover two-colours` and `discover explors` are studies of learned
-    entropy weights and rewards. Each has a --help of its own.
+    entropy weights and rewards; `discover horizons`, `discover schedules` and `discover unseen`
+    compare discovered rules; `discover meta-test` trains the suite's agents by one. Each has a
+    --help of its own.
     """
 
     preset: tyro.conf.Positional[str | None] = None
@@ -51,7 +53,16 @@ class Discover:
         discover.discover(replace(self.config, preset=self.preset), self.run_dir, make_console())
 
 
-STUDIES = ("report", "estimators", "two-colours", "explors")
+STUDIES = (
+    "report",
+    "estimators",
+    "two-colours",
+    "explors",
+    "horizons",
+    "schedules",
+    "unseen",
+    "meta-test",
+)
 """Commands below `quickstudy discover`: words that can be no preset."""
 
 

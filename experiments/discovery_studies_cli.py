@@ -9,7 +9,11 @@ import tyro
 from quickstudy.experiments.console import make_console
 from quickstudy.experiments.discovery.estimator_study import EstimatorStudy
 from quickstudy.experiments.discovery.explors_study import ExploRSStudy
+from quickstudy.experiments.discovery.horizon_study import HorizonStudy
+from quickstudy.experiments.discovery.meta_test import MetaTest
+from quickstudy.experiments.discovery.schedule_study import ScheduleStudy
 from quickstudy.experiments.discovery.two_colours_study import TwoColoursStudy
+from quickstudy.experiments.discovery.unseen_study import UnseenStudy
 from quickstudy.experiments.output_files import require_folder_of, write_result
 
 
@@ -102,6 +106,104 @@ class ExploRS:
             write_result(self.json, explors_study(self.config, make_console()))
 
 
+@dataclass(frozen=True)
+class Horizons:
+    """Rules that see the clock against one that does not, at many lengths of life (hours).
+
+    Goes on where it was cut off.
+    """
+
+    config: Annotated[HorizonStudy, tyro.conf.arg(name="")] = field(default_factory=HorizonStudy)
+    json: Path | None = None
+    """Write all figures to this file."""
+    plot: Path | None = None
+    """Draw return against length of life into this PNG, SVG or PDF."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.discovery.horizon_study import horizon_study
+        from quickstudy.experiments.discovery.rule_study_plots import plot_horizons
+
+        _require_output(self.json, self.plot)
+        result = horizon_study(self.config, make_console())
+        write_result(self.json, result)
+        if self.plot is not None:
+            plot_horizons(result, self.plot)
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The same entropy schedule discovered by evolution strategies and by gradients (hours).
+
+    Goes on where it was cut off.
+    """
+
+    config: Annotated[ScheduleStudy, tyro.conf.arg(name="")] = field(default_factory=ScheduleStudy)
+    json: Path | None = None
+    """Write all figures to this file."""
+    plot: Path | None = None
+    """Draw the schedules into this PNG, SVG or PDF."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.discovery.rule_study_plots import plot_schedules
+        from quickstudy.experiments.discovery.schedule_study import schedule_study
+
+        _require_output(self.json, self.plot)
+        result = schedule_study(self.config, make_console())
+        write_result(self.json, result)
+        if self.plot is not None:
+            plot_schedules(result, self.plot)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Rules discovered on small grid-worlds, on large ones, next to tuned A2C (hours).
+
+    Goes on where it was cut off.
+    """
+
+    config: Annotated[UnseenStudy, tyro.conf.arg(name="")] = field(default_factory=UnseenStudy)
+    json: Path | None = None
+    """Write all figures to this file."""
+    plot: Path | None = None
+    """Draw the returns on every task into this PNG, SVG or PDF."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.discovery.rule_study_plots import plot_unseen
+        from quickstudy.experiments.discovery.unseen_study import unseen_study
+
+        _require_output(self.json, self.plot)
+        result = unseen_study(self.config, make_console())
+        write_result(self.json, result)
+        if self.plot is not None:
+            plot_unseen(result, self.plot)
+
+
+@dataclass(frozen=True)
+class MetaTests:
+    """Train the suite's agents by a discovered rule, and by others as well tuned (hours).
+
+    Goes on where it was cut off.
+    """
+
+    rule: tyro.conf.Positional[str]
+    """A discovered rule's file, or the name of a shipped one."""
+    config: Annotated[MetaTest, tyro.conf.arg(name="")] = field(default_factory=MetaTest)
+    json: Path | None = None
+    """Write all figures to this file."""
+    plot: Path | None = None
+    """Draw what each objective came to into this PNG, SVG or PDF."""
+
+    def __call__(self) -> None:
+        from quickstudy.experiments.discovery.meta_test import meta_test
+        from quickstudy.experiments.discovery.meta_test_table import plot_meta_test
+
+        _require_output(self.json, self.plot)
+        result = meta_test(self.rule, self.config, make_console())
+        write_result(self.json, result)
+        if self.plot is not None:
+            plot_meta_test(result, self.plot)
+
+
 def _require_output(json: Path | None, plot: Path | None) -> None:
     """Refuse files that could not be written before hours are spent."""
     from quickstudy.experiments.plots import require_matplotlib
@@ -112,10 +214,16 @@ def _require_output(json: Path | None, plot: Path | None) -> None:
         require_matplotlib()
 
 
-COMMANDS: dict[str, type[Report | Estimators | TwoColours | ExploRS]] = {
+Command = Report | Estimators | TwoColours | ExploRS | Horizons | Schedules | Unseen | MetaTests
+
+COMMANDS: dict[str, type[Command]] = {
     "report": Report,
     "estimators": Estimators,
     "two-colours": TwoColours,
     "explors": ExploRS,
+    "horizons": Horizons,
+    "schedules": Schedules,
+    "unseen": Unseen,
+    "meta-test": MetaTests,
 }
 """By the word that follows `quickstudy discover`."""

@@ -20,7 +20,9 @@ class Dashboard:
             purge_step: on resuming, the frames already done: later events of the interrupted
                 process are hidden.
         """
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+        # The writer hides the events of its step, too.
+        first = None if purge_step is None else purge_step + 1
+        self._writer = SummaryWriter(str(folder), purge_step=first)
 
     def scalars(self, values: dict[str, float], frames: int) -> None:
         """Write one point of each named curve."""

@@ -50,6 +50,17 @@ DISCOVERY = {
     "two-colours": ["--width", "4", "--seeds", "1", "--steps", "512", "--sweep", "0.1"],
 }
 DISCOVERY["estimators"] += ["--reference-lives", "4"]
+LIVES = ["--lives", "copies", "2", "rollout_steps", "4", "evaluation_steps", "20"]
+LIVES += ["min_updates", "2", "max_updates", "3"]
+RULES = ["--seeds", "1", "--steps", "300", "--exam-lives", "4", "--tuning-lives", "2", *LIVES]
+RULES += ["--processes", "1"]
+GRID = ["--grid.rates", "40", "--grid.entropies", "0.01"]
+DISCOVERY |= {
+    "horizons": ["--times", "none", "fraction", "--horizons", "1", *GRID, *RULES],
+    "schedules": ["--arms", "open-es", "meta-gradient", "--entropies", "0.01", *RULES],
+    "unseen": ["--folder", "runs/unseen", "--tasks", "bandit", "--updates", "2", *GRID, *RULES],
+}
+DISCOVERY["unseen"] += ["--evaluation-steps", "10"]
 """What a README's discover command is followed by here."""
 AGENT = ["--student-options", "family", "ParkourStumps", "agent", "markov", "worlds", "2"]
 AGENT += ["episode_length", "5"]

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 
 from quickstudy.agents.lifetimes.tabular_rollout import TabularRollout, at_states
 from quickstudy.agents.objectives.layout import Layout, Shapes
+from quickstudy.agents.objectives.stacked_gru import dense, gru_shapes, gru_step
 from quickstudy.envs.errors import require_positive, unknown
 from quickstudy.envs.tabular.tabular_tasks import TabularTasks
 
@@ -88,7 +89,7 @@ class RewardRule:
         x_PTEF = self._inputs(parts, rollout)
         states = _remember(parts, x_PTEF, memory_PEH)
         h_PTEH = torch.stack(states, dim=1)
-        head_PTE = _dense(h_PTEH, parts["head"], parts["head_bias"])[..., 0]
+        head_PTE = dense(h_PTEH, parts["head"], parts["head_bias"])[..., 0]
         given = torch.tanh(head_PTE + parts["true_reward"].unsqueeze(-1) * rollout.reward)
         added = self.config.mix == "added"
         reward_PTE = rollout.reward + self.config.weight * given if added else given
@@ -114,10 +115,7 @@ def _shapes(config: RewardRuleConfig, tasks: TabularTasks) -> Shapes:
     features = config.embedding if at_SC is None else at_SC.shape[1]
     inputs = features + tasks.num_actions * config.reads_actions + 2
     network: Shapes = {
-        "input": (inputs, 3 * config.width),
-        "input_bias": (3 * config.width,),
-        "recurrent": (config.width, 3 * config.width),
-        "recurrent_bias": (config.width,),
+        **gru_shapes(inputs, config.width),
         "head": (config.width, 1),
         "head_bias": (1,),
         "true_reward": (1,),
@@ -126,24 +124,9 @@ def _shapes(config: RewardRuleConfig, tasks: TabularTasks) -> Shapes:
 
 
 def _remember(parts: dict[str, Tensor], x_PTEF: Tensor, memory_PEH: Tensor) -> list[Tensor]:
-    """A GRU of each agent's own (Cho et al. 2014): its state after each step, T of `(P, E, H)`."""
-    gates_PTEG = _dense(x_PTEF, parts["input"], parts["input_bias"])
-    weight_PHG, bias_P1H = parts["recurrent"], parts["recurrent_bias"].unsqueeze(1)
-    width = weight_PHG.shape[1]
+    """The memory after each step, T of `(P, E, H)`."""
     states = []
-    for gates_PEG in gates_PTEG.unbind(dim=1):
-        recurrent_PEG = torch.bmm(memory_PEH, weight_PHG)
-        both = torch.sigmoid(gates_PEG[..., : 2 * width] + recurrent_PEG[..., : 2 * width])
-        reset_PEH, update_PEH = both.chunk(2, dim=-1)
-        proposal = recurrent_PEG[..., 2 * width :] + bias_P1H
-        new_PEH = torch.tanh(torch.addcmul(gates_PEG[..., 2 * width :], reset_PEH, proposal))
-        memory_PEH = torch.lerp(new_PEH, memory_PEH, update_PEH)
+    for gates_PEG in dense(x_PTEF, parts["input"], parts["input_bias"]).unbind(dim=1):
+        memory_PEH = gru_step(parts, gates_PEG, memory_PEH)
         states.append(memory_PEH)
     return states
-
-
-def _dense(x: Tensor, weight_PFG: Tensor, bias_PG: Tensor) -> Tensor:
-    """A layer for each agent: `(P, ..., F)` to `(P, ..., G)`."""
-    rows = x.reshape(len(x), -1, x.shape[-1])
-    out = torch.baddbmm(bias_PG.unsqueeze(1), rows, weight_PFG)
-    return out.reshape(*x.shape[:-1], -1)

@@ -42,6 +42,9 @@ from quickstudy.envs.tabular.tabular_tasks import TabularTasks
 
 RuleConfig = LPGRuleConfig | A2CRuleConfig | ScheduleRuleConfig
 
+LEAST_OPTIMUM = 0.05
+"""Scores are divided by optimal returns above this alone."""
+
 
 class _Branch(IntEnum):
     """What an agent's key branches into."""
@@ -75,8 +78,8 @@ class SurrogateConfig:
     """β₀ of Oh et al. (2020): weight of the policy's entropy (Jackson et al. 2023: 0.05)."""
     prediction_entropy: float = 0.0
     """β₁: weight of the entropy of LPG's prediction y (1e-3). β₂ and β₃ are the LPG rule's."""
-    improvement: A2CRuleConfig = field(default_factory=A2CRuleConfig)
-    """The step that `improve` takes."""
+    improvement: A2CRuleConfig = field(default_factory=lambda: A2CRuleConfig(entropy=0.0))
+    """The step that `improve` takes: up the true return alone, so without an entropy bonus."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,9 @@ class TabularConfig:
     evaluation_steps: int = 1000
     """An evaluation episode ends here, if its task has not ended it before."""
     normalise: bool = False
-    """Whether scores are divided by the exact return of an optimal policy, which costs a dynamic
-    program per task."""
+    """Whether scores are divided by the exact return of an optimal policy, where that is above
+    0.05 (in one of 180 small grid-worlds nothing good can be reached). It costs a dynamic program
+    per task."""
     critic: CriticConfig = field(default_factory=CriticConfig)
     """The table of values."""
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
@@ -155,7 +159,7 @@ class TabularLifetimes(DifferentiableLifetimes):
             "visited": state_PE.unsqueeze(1).repeat(1, config.rollout_steps, 1),
         }
         if config.normalise:
-            own["optimal"] = _positive(tasks.optimal_return(task))
+            own["optimal"] = tasks.optimal_return(task)
         return own | self.rule.begin(len(key_P), tasks.num_states) | as_rows(task, worlds)
 
     def optimal_return(self, key_P: Tensor) -> Tensor:
@@ -178,7 +182,7 @@ class TabularLifetimes(DifferentiableLifetimes):
         found = evaluate(self.tasks, rows, key_P, config.copies, config.evaluation_steps)
         score_P = found.returns.mean(dim=1)
         if config.normalise:
-            score_P = score_P / rows["optimal"]
+            score_P = score_P / rows["optimal"].where(rows["optimal"] > LEAST_OPTIMUM, 1.0)
         finite_P = rows["logits"].sum(dim=(1, 2)).isfinite()
         return score_P.where(finite_P, math.nan), found.steps
 
@@ -251,12 +255,3 @@ class TabularLifetimes(DifferentiableLifetimes):
     def _cost(self, rows: Rows) -> Tensor:
         """Steps of one rollout, `(P,)`."""
         return torch.full_like(rows["steps"], self.config.copies * self.config.rollout_steps)
-
-
-def _positive(optimal_P: Tensor) -> Tensor:
-    if not bool((optimal_P > 0.0).all()):
-        raise ValueError(
-            "normalise needs tasks in which an optimal policy earns more than 0, "
-            f"but one earns {float(optimal_P.min()):.3g}."
-        )
-    return optimal_P

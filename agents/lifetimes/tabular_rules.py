@@ -22,6 +22,7 @@ from quickstudy.agents.lifetimes.tabular_tables import (
 from quickstudy.agents.objectives.layout import Layout
 from quickstudy.agents.objectives.lifetime import Lifetime, TimeFeatures, num_time_features
 from quickstudy.agents.objectives.lpg import LPG, Experience, LPGConfig
+from quickstudy.envs.errors import require_positive
 
 
 class TabularRule(ABC):
@@ -206,6 +207,10 @@ class ScheduleRuleConfig:
     """Weight of the entropy at generation 0, all life long."""
     memory: float = 0.9
     """How much of the recent reward is kept at an update."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a width below 1."""
+        require_positive("width", self.width)
 
     def build(self) -> "ScheduleRule":
         return ScheduleRule(self)

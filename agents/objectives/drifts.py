@@ -146,4 +146,6 @@ def _without_slope(x_BX: Tensor, weight_XH: Tensor, output_H1: Tensor) -> Tensor
     """g(x) − x₁ᵀ ∂g/∂x₁(0), `(…, B)`."""
     curve_B1 = torch.tanh(x_BX @ weight_XH) @ output_H1
     slope_X1 = weight_XH[..., ::2, :] @ output_H1
-    return (curve_B1 - x_BX[..., ::2] @ slope_X1).squeeze(-1)
+    # Not as a product of matrices: of every second column, torch makes one call per rule.
+    straight_B = (x_BX[..., ::2] * slope_X1.mT).sum(dim=-1)
+    return curve_B1.squeeze(-1) - straight_B

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from quickstudy.agents.objectives.layout import Layout, Shapes
 from quickstudy.agents.objectives.lifetime import Lifetime, TimeFeatures, num_time_features
+from quickstudy.agents.objectives.stacked_gru import dense, gru_shapes, gru_step
+from quickstudy.envs.errors import require_positive
 
 _PER_STEP = 5
 """Inputs that differ from step to step: r, d, π(a|s), φ(y_t), φ(y_{t+1})."""
@@ -36,6 +38,11 @@ class LPGConfig:
     """Hidden features of φ, which makes one number of y."""
     time: TimeFeatures = "fraction-log"
     """How the lifetime is shown; none: plain LPG."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a size below 1."""
+        for name in ("width", "prediction_size", "embedding_width"):
+            require_positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,7 @@ def _shapes(config: LPGConfig) -> Shapes:
         "embedding_in_bias": (config.embedding_width,),
         "embedding_out": (config.embedding_width, 1),
         "embedding_out_bias": (1,),
-        "input": (inputs, 3 * config.width),
-        "input_bias": (3 * config.width,),
-        "recurrent": (config.width, 3 * config.width),
-        "recurrent_bias": (config.width,),
+        **gru_shapes(inputs, config.width),
         "head": (config.width, outputs),
         "head_bias": (outputs,),
     }
@@ -122,46 +126,29 @@ def _input_gates(parts: dict[str, Tensor], experience: Experience, time_PF: Tens
     bias_P1G = torch.baddbmm(
         parts["input_bias"].unsqueeze(1), shared_PF.unsqueeze(1), weight_PFG[:, _PER_STEP:]
     )
-    return _dense(x_PTEF, weight_PFG[:, :_PER_STEP], bias_P1G)
+    return dense(x_PTEF, weight_PFG[:, :_PER_STEP], bias_P1G.squeeze(1))
 
 
 def _embedded(parts: dict[str, Tensor], y_PUEY: Tensor) -> Tensor:
     """φ(y), `(P, U, E)`."""
-    bias_P1 = parts["embedding_in_bias"].unsqueeze(1)
-    hidden = _dense(y_PUEY, parts["embedding_in"], bias_P1).relu()
-    return _dense(hidden, parts["embedding_out"], parts["embedding_out_bias"].unsqueeze(1))[..., 0]
+    hidden = dense(y_PUEY, parts["embedding_in"], parts["embedding_in_bias"]).relu()
+    return dense(hidden, parts["embedding_out"], parts["embedding_out_bias"])[..., 0]
 
 
 def _backwards(parts: dict[str, Tensor], gates_PTEG: Tensor, going_PTE: Tensor) -> Tensor:
     """A GRU from the last step to the first, blank at the end of each episode: `(P, T, E, H)`."""
     num_agents, num_steps, num_copies, _ = gates_PTEG.shape
-    weight_PHG, bias_P1H = parts["recurrent"], parts["recurrent_bias"].unsqueeze(1)
-    width = weight_PHG.shape[1]
     keep_PTE1 = going_PTE.to(gates_PTEG.dtype).unsqueeze(-1)
-    state_PEH = gates_PTEG.new_zeros(num_agents, num_copies, width)
+    state_PEH = gates_PTEG.new_zeros(num_agents, num_copies, parts["recurrent"].shape[1])
     states: list[Tensor] = []
     for t in reversed(range(num_steps)):
-        state_PEH = state_PEH * keep_PTE1[:, t]
-        recurrent_PEG = torch.bmm(state_PEH, weight_PHG)
-        gates_PEG = gates_PTEG[:, t]
-        both = torch.sigmoid(gates_PEG[..., : 2 * width] + recurrent_PEG[..., : 2 * width])
-        reset_PEH, update_PEH = both.chunk(2, dim=-1)
-        proposal = recurrent_PEG[..., 2 * width :] + bias_P1H
-        new_PEH = torch.tanh(torch.addcmul(gates_PEG[..., 2 * width :], reset_PEH, proposal))
-        state_PEH = torch.lerp(new_PEH, state_PEH, update_PEH)
+        state_PEH = gru_step(parts, gates_PTEG[:, t], state_PEH * keep_PTE1[:, t])
         states.append(state_PEH)
     return torch.stack(states[::-1], dim=1)
 
 
 def _heads(parts: dict[str, Tensor], state_PTEH: Tensor) -> tuple[Tensor, Tensor]:
-    out = _dense(state_PTEH.relu(), parts["head"], parts["head_bias"].unsqueeze(1))
+    out = dense(state_PTEH.relu(), parts["head"], parts["head_bias"])
     logits = out[..., 1:]
     # Over so few categories this takes half the time of `log_softmax`.
     return out[..., 0], logits - logits.logsumexp(dim=-1, keepdim=True)
-
-
-def _dense(x: Tensor, weight_PFG: Tensor, bias_P1G: Tensor) -> Tensor:
-    """A layer for each agent: `(P, ..., F)` to `(P, ..., G)`."""
-    rows = x.reshape(len(x), -1, x.shape[-1])
-    out = torch.baddbmm(bias_P1G, rows, weight_PFG)
-    return out.reshape(*x.shape[:-1], -1)

@@ -7,16 +7,12 @@ recorded there, and tried again by the next run.
 Shape legend: P test points, d dimensions, n episodes, E tests.
 """
 
-import os
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -33,6 +29,7 @@ from quickstudy.curricula.student import Student, StudentConfig, described, grid
 from quickstudy.curricula.teacher import Teacher, TeacherConfig
 from quickstudy.curricula.teachers.again import AGAINConfig, AGAINTeacher
 from quickstudy.envs.errors import require_positive
+from quickstudy.envs.processes import begin_process, process_pool
 
 
 @dataclass(frozen=True)
@@ -246,7 +243,7 @@ class _Desk:
     def teach(self, room: Classroom, lesson: Lesson, course: Course) -> str | None:
         """Teach and keep a student; returns the error if it crashed."""
         if self._pool is None:
-            self._pool = _one_process()
+            self._pool = process_pool(1, [__name__], begin_process)
         try:
             end: Future[str | None] = self._pool.submit(_teach_here, room.folder, lesson, course)
             return end.result()
@@ -272,27 +269,6 @@ def _at_a_desk(
     if error is not None:
         room.add_crash(lesson.name, described(lesson.student), error)
     return Outcome(lesson.name, error, time.perf_counter() - began)
-
-
-def _one_process() -> ProcessPoolExecutor:
-    # Not forked from here: threads run. The server imports once what all processes need.
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process)
-
-
-def _begin_process() -> None:
-    """One thread each (results do not depend on the machine), and no life without the driver."""
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_the_driver, daemon=True).start()
-
-
-def _end_with_the_driver() -> None:
-    """A pool's process would wait for ever for work from a driver that was killed."""
-    driver = parent_process()
-    assert driver is not None
-    wait([driver.sentinel])
-    os._exit(1)
 
 
 def _teach_here(folder: Path, lesson: Lesson, course: Course) -> str | None:

@@ -17,6 +17,7 @@ from quickstudy.experiments.console import make_console
 from quickstudy.experiments.discovery.config import DiscoverConfig, build_estimator
 from quickstudy.experiments.discovery.discovery import Discovery, Generation, centre_figures
 from quickstudy.experiments.discovery.display import Display
+from quickstudy.experiments.discovery.options import spelled
 from quickstudy.experiments.discovery.workers import Workers
 from quickstudy.experiments.run_folder import (
     RunFolder,
@@ -184,7 +185,11 @@ def _write_rule(discovery: Discovery, path: Path) -> Path | None:
         return None
     kind, network = describe(discovery.plan.lives)
     spent = discovery.steps + discovery.centre_steps
-    notes = {"preset": discovery.config.preset, "generations": discovery.generation}
+    notes = {
+        "preset": discovery.config.preset,
+        "generations": discovery.generation,
+        "lives": spelled(discovery.plan.lives),
+    }
     seeds = (discovery.config.seed,)
     provenance = Provenance(command_line(), seeds, spent, package_versions(), notes)
     Discovered(kind, network, discovery.centre, provenance).save(path)

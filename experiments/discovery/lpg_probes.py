@@ -160,7 +160,7 @@ def exact_worth(
         next_PSA = (chance_PXS @ value_PS.unsqueeze(2)).view(shape)
         q_PSA = reward_PSA + discount * next_PSA
         value_PS = (policy_PSA * q_PSA).sum(dim=2)
-        worth.append(torch.cat([value_PS.unsqueeze(2), q_PSA], dim=2))
+        worth.insert(0, torch.cat([value_PS.unsqueeze(2), q_PSA], dim=2))
     steps = rollout.action.shape[1]
     found = [at_states(worth[t % tasks.horizon], rollout.state[:, t]) for t in range(steps)]
     worth_PTEX = torch.stack(found, dim=1)

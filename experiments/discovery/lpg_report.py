@@ -31,14 +31,16 @@ def lpg_findings(found: Discovered, network: LPG, total: int) -> Findings:
 def verdict(probe: Probe) -> str:
     """One line on bootstrapping; from the middle of a life, when predictions are learned."""
     worth, by_next = probe.prediction_worth, probe.weight_by_next
-    if not math.isfinite(worth * by_next) or by_next == 0.0:
+    if by_next == 0.0:
         return "Bootstrapping: none; the next state's prediction does not move π̂."
-    direction = "as a critic does" if worth * by_next > 0.0 else "against the states' values"
-    return (
+    moves = (
         f"Bootstrapping at n = {probe.updates}: π̂ moves {by_next:+.2g} per φ(y(s_t+1)) and "
-        f"{probe.weight_by_own:+.2g} per φ(y(s_t)); φ and V correlate by {worth:+.2f}. So the next "
-        f"state's prediction counts {direction}."
+        f"{probe.weight_by_own:+.2g} per φ(y(s_t))"
     )
+    if not math.isfinite(worth * by_next):
+        return f"{moves}; φ says nothing about V."
+    direction = "as a critic does" if worth * by_next > 0.0 else "against the states' values"
+    return f"{moves}; φ and V correlate by {worth:+.2f}: the next state counts {direction}."
 
 
 def _table(probes: Sequence[Probe], total: int) -> Table:
@@ -75,26 +77,37 @@ def _figure(probes: Sequence[Probe], total: int) -> Any:
     figure.suptitle(f"Agents on random MDPs, N = {total}", fontsize=11)
     panels = figure.subplots(2, 2, sharex=True)
     fraction = [probe.updates / total for probe in probes]
-
-    def draw(axes: Any, label: str, values: list[float]) -> None:
-        axes.plot(fraction, values, label=label, marker="o", markersize=3)
-
-    draw(panels[0, 0], "reward", [probe.on_reward.r2 for probe in probes])
-    draw(panels[0, 0], "return", [probe.on_return.r2 for probe in probes])
-    draw(panels[0, 0], "exact advantage", [probe.on_advantage.r2 for probe in probes])
-    draw(panels[0, 1], "π̂ per φ(y(s_t+1))", [probe.weight_by_next for probe in probes])
-    draw(panels[0, 1], "π̂ per φ(y(s_t))", [probe.weight_by_own for probe in probes])
-    draw(panels[0, 1], "φ(ŷ_t) per φ(y(s_t+1))", [probe.target_by_next for probe in probes])
-    draw(panels[1, 0], "entropy of ŷ / log m", [probe.target_entropy for probe in probes])
-    draw(panels[1, 1], "RMS of π̂", [probe.weight_size for probe in probes])
-    draw(panels[1, 1], "KL of an update (nats)", [probe.step for probe in probes])
-    panels[0, 0].set(title="what π̂ follows", ylabel="R²", ylim=(-0.05, 1.05))
-    panels[0, 1].set(title="bootstrapping", ylabel="rise per rise")
-    panels[1, 0].set(title="how sure the targets are", ylabel="share", ylim=(-0.05, 1.05))
-    panels[1, 1].set(title="size of an update", yscale="log")
-    for axes in panels.flat:
+    for axes, (title, lines) in zip(panels.flat, _lines(probes).items(), strict=True):
+        for label, values in lines.items():
+            axes.plot(fraction, values, label=label, marker="o", markersize=3)
+        axes.set_title(title)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    for axes in panels[-1]:
-        axes.set_xlabel("n/N")
+    panels[0, 0].set(ylabel="R²", ylim=(-0.05, 1.05))
+    panels[0, 1].set(ylabel="rise per rise")
+    panels[1, 0].set(ylabel="share", xlabel="n/N", ylim=(-0.05, 1.05))
+    panels[1, 1].set(xlabel="n/N", yscale="log")
     return figure
+
+
+def _lines(probes: Sequence[Probe]) -> dict[str, dict[str, list[float]]]:
+    """What is drawn, by the titles of the panels."""
+    return {
+        "what π̂ follows": {
+            "reward": [probe.on_reward.r2 for probe in probes],
+            "return": [probe.on_return.r2 for probe in probes],
+            "exact advantage": [probe.on_advantage.r2 for probe in probes],
+        },
+        "bootstrapping": {
+            "π̂ per φ(y(s_t+1))": [probe.weight_by_next for probe in probes],
+            "π̂ per φ(y(s_t))": [probe.weight_by_own for probe in probes],
+            "φ(ŷ_t) per φ(y(s_t+1))": [probe.target_by_next for probe in probes],
+        },
+        "how sure the targets are": {
+            "entropy of ŷ / log m": [probe.target_entropy for probe in probes]
+        },
+        "size of an update": {
+            "RMS of π̂": [probe.weight_size for probe in probes],
+            "KL of an update (nats)": [probe.step for probe in probes],
+        },
+    }

@@ -4,14 +4,10 @@ Each process has one thread and an estimator of its own, built from the run's co
 it uses for nothing but `work`. Tensors travel as arrays, whole: no process holds another's memory.
 """
 
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from quickstudy.envs import processes as driven
 from quickstudy.envs.errors import require_positive
 from quickstudy.experiments.discovery.estimators.estimator import Estimator, Shard
 from quickstudy.experiments.discovery.jobs import Job, done
@@ -79,20 +76,15 @@ def process_pool(
     processes: int, begin: Callable[..., None], *arguments: Any
 ) -> ProcessPoolExecutor:
     """Processes that each call `begin` with the arguments before their first work."""
-    # Not forked from here: threads run. The server imports once what all processes need.
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, "quickstudy.experiments.discovery.config"])
-    return ProcessPoolExecutor(
-        processes, mp_context=context, initializer=begin, initargs=arguments
-    )
+    modules = [__name__, "quickstudy.experiments.discovery.config"]
+    return driven.process_pool(processes, modules, begin, *arguments)
 
 
 def begin_process() -> None:
-    """One thread, no life without the driver, and signals to stop are for the driver alone."""
+    """As any process of a pool; and signals to stop are for the driver alone."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_the_driver, daemon=True).start()
+    driven.begin_process()
 
 
 _built: list[Estimator] = []
@@ -102,14 +94,6 @@ _built: list[Estimator] = []
 def _begin_worker(build: Callable[[], Estimator]) -> None:
     begin_process()
     _built.append(build())
-
-
-def _end_with_the_driver() -> None:
-    """A pool's process would wait for ever for work from a driver that was killed."""
-    driver = parent_process()
-    assert driver is not None
-    wait([driver.sentinel])
-    os._exit(1)
 
 
 def _sent(job: Job) -> tuple[str, Packed]:

@@ -8,14 +8,16 @@ import pytest
 from rich.console import Console
 
 from quickstudy.experiments import compare as compare_module
+from quickstudy.experiments import training_runs
 from quickstudy.experiments.compare import (
     Arena,
     CompareConfig,
     Contender,
-    _Run,
     compare,
     record,
+    training_run,
 )
+from quickstudy.experiments.training_runs import TrainingRun, shares, train
 
 TINY = CompareConfig(families=("ProbeArm/1x4",), agents=("markov",), seeds=2, frames=64, tasks=6)
 
@@ -52,7 +54,7 @@ def test_a_contender_is_written_as_agent_teacher_and_signal(text, contender, sho
 def test_contenders_are_trained_by_their_teachers():
     config = replace(TINY, agents=("markov", "markov+random:gain"), folder=Path("runs"))
     plain, taught = (
-        _Run.of(config, Arena.parse("ProbeArm/1x4"), agent, 0) for agent in config.agents
+        training_run(config, Arena.parse("ProbeArm/1x4"), agent, 0) for agent in config.agents
     )
     assert plain.path.name == "ProbeArm-1x4-markov-64-s0"
     assert taught.path.name == "ProbeArm-1x4-markov-random-gain-64-s0"
@@ -73,7 +75,7 @@ def test_contenders_are_trained_by_their_teachers():
     ],
 )
 def test_mistakes_are_refused_before_any_training(monkeypatch, changes, message):
-    monkeypatch.setattr(compare_module, "_train_all", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(compare_module, "train_all", lambda *_: pytest.fail("it trained"))
     with pytest.raises(ValueError, match=message):
         compare(replace(TINY, **changes), quiet())
 
@@ -90,7 +92,7 @@ def test_a_comparison_is_resumed_not_repeated(tmp_path, monkeypatch):
     assert "0 of 2 runs" in text
     assert f"{rows[0].parameters:,}" in text
 
-    monkeypatch.setattr(compare_module, "_train", lambda *_: pytest.fail("it trained again"))
+    monkeypatch.setattr(training_runs, "train", lambda *_: pytest.fail("it trained again"))
     again = quiet()
     assert compare(config, again) == rows
     assert "2 of 2 runs" in again.export_text()
@@ -102,7 +104,7 @@ def test_a_comparison_is_resumed_not_repeated(tmp_path, monkeypatch):
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path):
     arena = Arena.parse("ProbeArm/1x4")
-    run = compare_module._Run.of(replace(TINY, folder=tmp_path), arena, "rl2", 1)
+    run = training_run(replace(TINY, folder=tmp_path), arena, "rl2", 1)
     assert run.arguments[:3] == ("train", "ProbeArm", "--no-video")
     run.path.mkdir()
     (run.path / "config.json").write_text("{}")
@@ -110,14 +112,14 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path):
 
 
 def test_a_run_that_fails_is_not_passed_over(tmp_path):
-    broken = compare_module._Run(tmp_path / "x", ("train", "NoSuchFamily"))
+    broken = TrainingRun(tmp_path / "x", ("train", "NoSuchFamily"))
     with pytest.raises(RuntimeError, match="NoSuchFamily"):
-        compare_module._train(broken, {0})
+        train(broken, {0})
 
 
 @pytest.mark.parametrize(
-    ("jobs", "shares"), [(1, [{4, 6, 7}]), (2, [{4, 7}, {6}]), (4, [{4}, {6}, {7}, {4}])]
+    ("jobs", "dealt"), [(1, [{4, 6, 7}]), (2, [{4, 7}, {6}]), (4, [{4}, {6}, {7}, {4}])]
 )
-def test_processors_are_dealt_out(monkeypatch, jobs, shares):
-    monkeypatch.setattr(compare_module.os, "sched_getaffinity", lambda _: {4, 6, 7})
-    assert compare_module._shares(jobs) == shares
+def test_processors_are_dealt_out(monkeypatch, jobs, dealt):
+    monkeypatch.setattr(training_runs.os, "sched_getaffinity", lambda _: {4, 6, 7})
+    assert shares(jobs) == dealt

@@ -12,7 +12,7 @@ from quickstudy.agents.objectives.drift_objective import DPO
 from quickstudy.agents.objectives.drifts import LearnedDrift, LearnedDriftConfig
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.objectives.schedule import Schedule, ScheduleConfig
-from quickstudy.experiments.compare import Arena, CompareConfig, Contender, _Run
+from quickstudy.experiments.compare import Arena, CompareConfig, Contender, training_run
 from quickstudy.experiments.config import TrainConfig, resolve
 from quickstudy.experiments.training import Training
 
@@ -127,7 +127,7 @@ def test_contenders_may_learn_by_other_objectives(text, contender):
 
 def test_contenders_are_trained_by_their_objectives(rule):
     config = CompareConfig(("ProbeArm/1x4",), ("markov@dpo", f"markov@discovered:{rule}"))
-    dpo, found = (_Run.of(config, Arena.parse("ProbeArm/1x4"), a, 0) for a in config.agents)
+    dpo, found = (training_run(config, Arena.parse("ProbeArm/1x4"), a, 0) for a in config.agents)
     assert dpo.path.name == "ProbeArm-1x4-markov-dpo-1000000-s0"
     assert "--objective dpo" in " ".join(dpo.command)
     assert f"--objective discovered:{rule}" in " ".join(found.command)

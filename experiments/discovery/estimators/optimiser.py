@@ -1,12 +1,15 @@
 """The step that follows an estimate."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from quickstudy.envs.errors import unknown
+
 OptimiserName = Literal["adam", "sgd"]
+OPTIMISERS: tuple[OptimiserName, ...] = get_args(OptimiserName)
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,12 @@ class OptimiserConfig:
     decay: float = 0.999
     """The learning rate is multiplied by this once per generation."""
     floor: float = 1e-5
-    """The learning rate falls no lower."""
+    """The learning rate falls no lower, unless it is lower to begin with."""
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a learning rate or decay that is not positive."""
+        """Raise `ValueError` for an unknown name, a learning rate or decay not above 0."""
+        if self.name not in OPTIMISERS:
+            raise unknown("optimiser", self.name, OPTIMISERS)
         for name in ("learning_rate", "decay"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}.")
@@ -36,7 +41,8 @@ class OptimiserConfig:
 
     def learning_rate_at(self, generation: int) -> float:
         """The learning rate after so many generations."""
-        return max(self.learning_rate * self.decay**generation, self.floor)
+        floor = min(self.floor, self.learning_rate)
+        return max(self.learning_rate * self.decay**generation, floor)
 
 
 def climb(optimiser: torch.optim.Optimizer, gradient_M: Tensor, learning_rate: float) -> None:

@@ -344,7 +344,7 @@ def test_whitening_worked_by_hand():
         ({"split": "tset"}, "test"),
         ({"copies": 0}, "copies"),
         ({"min_updates": 5, "max_updates": 4}, "max_updates"),
-        ({"families": ("PointGoal",), "normalise": True}, "Options: CartPole, Pendulum"),
+        ({"families": ("Wind",), "normalise": True}, "Options: CartPole, Pendulum, PointGoal"),
         ({"learning": ControlLearningConfig(minibatches=0)}, "minibatches"),
     ],
 )

@@ -1,6 +1,7 @@
 """What the contract of lifetimes promises, kept by tabular ones."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -125,6 +126,21 @@ def test_a_broken_rule_harms_nobody_else(lives, bad):
     assert torch.equal(found.score_P[others], healthy.score_P[others])
 
 
+def test_the_last_update_sees_that_it_is_the_last(corridor):
+    """n = 0, 1, …, N − 1 of N, in lives of 3 and of 2."""
+    lives = make(RULES["lpg"], corridor())
+    told, targets = [], lives.rule.network.targets
+
+    def noted(rule_PM, experience, lifetime):
+        told.append((lifetime.updates.tolist(), lifetime.total.tolist()))
+        return targets(rule_PM, experience, lifetime)
+
+    lives.rule.network.targets = noted
+    lives.total = lambda key_P: torch.tensor([3, 2])
+    lives.live(noisy_rules(lives, keys(2)), keys(2))
+    assert told == [([0, 0], [3, 2]), ([1, 1], [3, 2]), ([2], [3])]
+
+
 def test_nobody_outlives_their_time(lives):
     rows = lives.begin(keys(2)) | {"total": torch.tensor([3, 2])}
     with pytest.raises(AssertionError):
@@ -170,11 +186,14 @@ def test_evaluation_ends_at_its_cap(corridor, cap):
     assert steps_P.tolist() == [3 * min(cap, 25)] * 2
 
 
-def test_scores_are_normalised_by_positive_returns_only(corridor):
+def test_scores_are_divided_by_large_enough_returns_only(corridor):
+    """Where nothing good can be earned, a score stays as it is."""
     tasks = corridor(slip=0.0)
-    tasks.optimal_return = lambda rows: rows["prize"] - 2.0
-    with pytest.raises(ValueError, match="normalise needs tasks"):
-        make(A2CRuleConfig(), tasks, normalise=True).begin(keys(2))
+    tasks.optimal_return = lambda rows: torch.tensor([2.0, 0.0, -1.0, 0.01], dtype=torch.float64)
+    plain, scaled = (make(A2CRuleConfig(), tasks, normalise=on) for on in (False, True))
+    score_P = plain.score(plain.begin(keys(4)))[0]
+    expected = score_P / torch.tensor([2.0, 1.0, 1.0, 1.0])
+    assert torch.equal(scaled.score(scaled.begin(keys(4)))[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +209,12 @@ def test_mistakes_are_named(options, message):
         TabularLifetimes(TabularConfig(**options))
 
 
+@pytest.mark.parametrize("config", [LPGConfig, ScheduleRuleConfig])
+def test_a_network_without_width_is_refused(config):
+    with pytest.raises(ValueError, match="width must be"):
+        config(width=0)
+
+
 # --- for gradients --------------------------------------------------------------------------------
 
 
@@ -201,6 +226,27 @@ def test_improving_costs_a_rollout_and_no_update(corridor):
     assert torch.equal(better["updates"], rows["updates"])
     assert torch.equal(better["prediction"], rows["prediction"])
     assert not torch.equal(better["logits"], rows["logits"])
+
+
+def test_improving_follows_the_true_return_alone(corridor):
+    """With values that explain every reward no action is better than another: nothing moves, not
+    even a policy that an entropy bonus would.
+    """
+    tasks = corridor()
+    tasks.step = without_rewards(tasks.step)
+    lives = make(RULES["a2c"], tasks)
+    rows = lives.begin(keys(2))
+    rows["logits"] = torch.tensor([1.0, 0.0, -1.0]).expand(2, 5, 3)
+    assert torch.equal(lives.improve(rows)["logits"], rows["logits"])
+    assert not torch.equal(lives.learn(torch.zeros(2, 2), rows, 1)["logits"], rows["logits"])
+
+
+def without_rewards(step):
+    def stepped(*arguments):
+        taken = step(*arguments)
+        return replace(taken, reward_PE=torch.zeros_like(taken.reward_PE))
+
+    return stepped
 
 
 def test_improvements_alone_solve_the_corridor(corridor):

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from quickstudy.agents.objectives.drift_check import DriftGrid, check_drift
 from quickstudy.agents.objectives.drifts import (
@@ -194,6 +195,23 @@ def test_stacked_rules_are_single_ones_side_by_side():
         torch.testing.assert_close(together[p], single)
         torch.testing.assert_close(weights[p], drift.entropy_coefficient(rule_PM[p]))
     assert len(set(together.sum(dim=(1, 2)).tolist())) == 4
+
+
+def calls(num_rules: int) -> int:
+    """Of torch's operators, for a gradient step on 128 steps of every rule."""
+    rule_PM = torch.stack([random_rule(TA_LPO, seed).float() for seed in range(num_rules)])
+    log_ratio, advantage = (x.float() for x in steps(num_rules, 128))
+    log_ratio.requires_grad_()
+    age = Lifetime(torch.zeros(num_rules).long(), torch.full((num_rules,), 10))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        TA_LPO(rule_PM, log_ratio, advantage, age).sum().backward()
+    return sum(event.count for event in profiler.key_averages())
+
+
+def test_a_population_takes_no_more_calls_than_one_rule():
+    """Some layouts of a matrix make torch's batched products a loop over the batch."""
+    calls(1)
+    assert calls(24) <= calls(4) + 4
 
 
 def test_time_changes_the_drift_where_it_is_shown():

@@ -19,17 +19,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from quickstudy.agents.lifetimes.noisy_quadratic import NoisyQuadraticConfig
 from quickstudy.agents.objectives.discovered import Discovered
 from quickstudy.experiments.checkpoint import Checkpoints
-from quickstudy.experiments.cli import main
 from quickstudy.experiments.discovery import discover as discover_module
 from quickstudy.experiments.discovery import discovery as discovery_module
 from quickstudy.experiments.discovery import presets
-from quickstudy.experiments.discovery.config import DiscoverConfig, build_estimator, resolve
+from quickstudy.experiments.discovery.config import DiscoverConfig, build_estimator
 from quickstudy.experiments.discovery.discover import discover, resume
 from quickstudy.experiments.discovery.discovery import Discovery
 from quickstudy.experiments.discovery.estimators import ESTIMATORS
 from quickstudy.experiments.discovery.jobs import estimate_jobs
 from quickstudy.experiments.discovery.keys import Purpose, keys
-from quickstudy.experiments.discovery.options import changed, spelled
 from quickstudy.experiments.discovery.workers import Workers
 
 SMALL = DiscoverConfig(
@@ -60,6 +58,11 @@ def rows(run: Path):
 
 def final_state(run: Path):
     return Checkpoints(run / "checkpoints").load_latest()[0]
+
+
+def events_of(run: Path, kind: str) -> EventAccumulator:
+    """All of a kind that TensorBoard shows."""
+    return EventAccumulator(str(run), size_guidance={kind: 0}).Reload()
 
 
 def assert_same_run(run: Path, reference: Path):
@@ -109,7 +112,7 @@ def test_a_run_leaves_everything_behind(finished):
 
 
 def test_tensorboard_shows_the_run(finished):
-    events = EventAccumulator(str(finished), size_guidance={"scalars": 0}).Reload()
+    events = events_of(finished, "scalars")
     assert len(events.Scalars("discovery/fitness")) == 12
     assert {"centre/score", "perf/steps_per_second"} <= set(events.Tags()["scalars"])
     assert "custom_scalars__config__" in events.Tags()["tensors"]
@@ -243,6 +246,9 @@ def test_sigterm_saves_at_the_next_boundary(finished, tmp_path, monkeypatch):
     assert stopped.value.code == 143
     assert final_state(run)["generation"] == len(rows(run)) == 4
     assert_same_run(resume(run, SILENT), finished)
+    # TensorBoard shows each generation once, the last one before the stop, too.
+    scalars = events_of(run, "scalars").Scalars("discovery/fitness")
+    assert [point.step for point in scalars] == [row["frames"] for row in rows(run)]
 
 
 def test_a_folder_of_another_command_is_refused(tmp_path):
@@ -296,48 +302,7 @@ def test_a_process_that_dies_is_said_so():
             discovery.next_generation(workers)
 
 
-# --- configuration ----------------------------------------------------------------------------
-
-
-def test_a_user_comes_before_the_preset_and_the_preset_before_the_estimator():
-    assert resolve(SMALL).optimiser.learning_rate == 0.05
-    assert resolve(replace(SMALL, estimator="snes")).optimiser.name == "sgd"
-    plan = resolve(replace(SMALL, optimiser={"learning_rate": "0.5"}))
-    assert plan.optimiser.learning_rate == 0.5
-    assert plan.estimator.pairs == 6
-    assert plan.lives.max_updates == 5
-
-
-def test_parts_of_a_configuration_are_changed_by_dots():
-    lives = presets.find_preset("ta-lpg-small").lives
-    other = changed(lives, {"rule.network.width": "4", "max_updates": "20"})
-    assert (other.rule.network.width, other.max_updates) == (4, 20)
-    assert other.rule.network.time == lives.rule.network.time
-    assert spelled(other)["rule.network.width"] == "4"
-
-
-def test_words_are_split_at_commas():
-    lives = changed(presets.find_preset("lpo-control").lives, {"families": "CartPole,Pendulum"})
-    assert lives.families == ("CartPole", "Pendulum")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"preset": "noisy-quadratik"}, "Did you mean 'noisy-quadratic'"),
-        ({"estimator": "opne-es"}, "Did you mean 'open-es'"),
-        ({"estimator_options": {"sigmo": "1"}}, "Did you mean 'sigma'"),
-        ({"estimator_options": {"sigma": "0"}}, "sigma must be above 0"),
-        ({"lives": {"rule.width": "1"}}, "Unknown option 'rule.width'"),
-        ({"optimiser": {"learning_rate": "fast"}}, "learning_rate must be of type float"),
-        ({"generations": 0}, "generations must be"),
-        ({"processes": 0}, "processes must be"),
-    ],
-)
-def test_mistakes_are_refused_before_anything_is_written(wrong, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        discover(replace(SMALL, **wrong), tmp_path / "run", SILENT)
-    assert not list(tmp_path.iterdir())
+# --- presets -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -360,6 +325,7 @@ def test_every_preset_makes_its_first_generation(name, tmp_path):
         found = Discovered.load(run / "rule.json")
         assert torch.equal(found.rule_M, final_state(run)["rule"])
         assert found.provenance.environment_steps > 0
+        assert found.provenance.notes["lives"]["max_updates"] == "1"
 
 
 def test_pictures_of_the_rule(tmp_path, monkeypatch):
@@ -369,44 +335,6 @@ def test_pictures_of_the_rule(tmp_path, monkeypatch):
     drawn = replace(presets.find_preset("noisy-quadratic"), draw=draw)
     monkeypatch.setitem(presets.PRESETS, "noisy-quadratic", lambda: drawn)
     run = discover(replace(SMALL, generations=4, picture_interval=2), tmp_path / "run", SILENT)
-    events = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    events = events_of(run, "images")
     # After generations 2 and 4, and at the end.
     assert [image.width for image in events.Images("rule/square")] == [6, 6, 6]
-
-
-# --- the command line -------------------------------------------------------------------------
-
-
-def test_the_command_line(tmp_path, monkeypatch, capsys):
-    run = tmp_path / "run"
-    arguments = ["discover", "lpg-small", "--lives", "min_updates", "1", "max_updates", "1"]
-    arguments += "--estimator-options pairs 1 --generations 1 --centre-lives 2".split()
-    call(monkeypatch, *arguments, "--final-lives", "2", "--run-dir", str(run))
-    assert "Score of 2 fresh lives" in capsys.readouterr().out
-    call(monkeypatch, "discover", "report", str(run))
-    printed = capsys.readouterr().out
-    assert "lpg" in printed
-    assert "environment steps" in printed
-
-
-def call(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["quickstudy", *arguments])
-    main()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["discover"], "Which preset"),
-        (["discover", "lpg-smal"], "Did you mean 'lpg-small'"),
-        (["discover", "--resume", "x", "--seed", "1"], "give nothing else"),
-        (["discover", "report", "nowhere.json"], "nowhere.json"),
-    ],
-)
-def test_mistakes_on_the_command_line_are_one_line(arguments, message, monkeypatch, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        call(monkeypatch, *arguments)
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1

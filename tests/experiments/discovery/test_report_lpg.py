@@ -94,6 +94,8 @@ def test_verdicts():
     assert "as a critic does" in verdict(critic)
     against = type(last)(**{**vars(critic), "prediction_worth": -0.5})
     assert "against the states' values" in verdict(against)
+    unknown = type(last)(**{**vars(critic), "prediction_worth": math.nan})
+    assert "φ says nothing about V" in verdict(unknown)
 
 
 def test_exact_worth_is_what_recursion_says():

@@ -1,0 +1,139 @@
+"""Discoveries to compare: each arm with several meta-seeds, at equal environment steps.
+
+Every discovery has a run folder of its own, `<folder>/<arm>-s<seed>`: what is finished is read,
+what was cut off goes on, and a study may be stopped at any time.
+
+Shape legend: M parameters of a rule.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor
+
+from quickstudy.agents.objectives.lifetime import TimeFeatures
+from quickstudy.experiments.checkpoint import Checkpoints
+from quickstudy.experiments.discovery.config import DiscoverConfig, resolve
+from quickstudy.experiments.discovery.discover import discover, resume
+from quickstudy.experiments.run_folder import RunFolder
+
+_CENTRE_LIVES = 4
+_FINAL_LIVES = 64
+"""Looks at the rule during a discovery; studies judge it themselves."""
+_FREE = {"processes", "checkpoint_interval", "picture_interval"}
+"""What changes no figure."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How a rule is discovered; what is not given is the preset's."""
+
+    name: str
+    preset: str
+    lives: dict[str, str] = field(default_factory=dict)
+    """As in `DiscoverConfig`, and so on."""
+    estimator: str | None = None
+    estimator_options: dict[str, str] = field(default_factory=dict)
+    optimiser: dict[str, str] = field(default_factory=dict)
+
+    def config(self, seed: int, steps: int, processes: int) -> DiscoverConfig:
+        """One discovery of this arm, that ends with the generation which reaches the steps."""
+        return DiscoverConfig(
+            preset=self.preset,
+            lives=self.lives,
+            estimator=self.estimator,
+            estimator_options=self.estimator_options,
+            optimiser=self.optimiser,
+            steps=steps,
+            centre_lives=_CENTRE_LIVES,
+            final_lives=_FINAL_LIVES,
+            seed=seed,
+            processes=processes,
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one discovery has found."""
+
+    first_M: Tensor
+    """The rule it began with."""
+    rule_M: Tensor
+    """The one it ended with."""
+    steps: int
+    """Environment steps spent on estimates; those of looks at the rule are not among them."""
+    generations: int
+
+
+def lpg_arm(time: TimeFeatures, lives: dict[str, str]) -> Arm:
+    """TA-LPG with these time features (none: LPG), by the preset's evolution strategy."""
+    return Arm(f"lpg-{time}", "ta-lpg-small", {**lives, "rule.network.time": time})
+
+
+def discover_arms(
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    steps: int,
+    folder: Path,
+    processes: int,
+    console: Console,
+) -> dict[str, list[Finding]]:
+    """Run what is not finished in the folder; the findings of each arm, in the order of the seeds.
+
+    All arms of a seed are run before the next seed begins.
+
+    Raises:
+        ValueError: for an arm that cannot be run (before anything is), or a folder with a discovery
+            of another configuration, or one that is in use.
+        SystemExit: after a stop signal, once the discovery that ran is saved.
+    """
+    for arm in arms:
+        resolve(arm.config(0, steps, processes)).build_lifetimes()
+    paths = {(arm.name, seed): folder / f"{arm.name}-s{seed}" for seed in seeds for arm in arms}
+    for number, (arm, seed) in enumerate([(arm, seed) for seed in seeds for arm in arms], start=1):
+        path, config = paths[arm.name, seed], arm.config(seed, steps, processes)
+        if not _finished(path, config):
+            console.print(f"{arm.name}, seed {seed} ({number} of {len(paths)})", markup=False)
+            _bring_to_its_end(path, config, console)
+    return {
+        arm.name: [_finding(paths[arm.name, seed], arm, seed, steps) for seed in seeds]
+        for arm in arms
+    }
+
+
+def _bring_to_its_end(path: Path, config: DiscoverConfig, console: Console) -> None:
+    if (path / "config.json").exists():
+        resume(path, console, config.processes)
+    else:
+        discover(config, path, console)
+
+
+def _finished(path: Path, config: DiscoverConfig) -> bool:
+    """Raises `ValueError` if the folder's discovery is another one."""
+    if not (path / "config.json").exists():
+        return False
+    kept, wanted = RunFolder(path).config(), json.loads(json.dumps(config.to_dict()))
+    other = [name for name in wanted if name not in _FREE and kept.get(name) != wanted[name]]
+    if other:
+        raise ValueError(
+            f"{path} holds a discovery with another {', '.join(other)}: choose another folder."
+        )
+    return (path / "evaluation.json").exists()
+
+
+def _finding(path: Path, arm: Arm, seed: int, steps: int) -> Finding:
+    state = Checkpoints(path / "checkpoints").load_latest()[0]
+    first_M = resolve(arm.config(seed, steps, 1)).build_lifetimes().first_rule(seed)
+    return Finding(first_M, state["rule"], state["steps"], state["generation"])
+
+
+def described(findings: dict[str, list[Finding]]) -> dict[str, Any]:
+    """What was spent on each arm, seed by seed, for JSON."""
+    return {
+        arm: {"steps": [f.steps for f in found], "generations": [f.generations for f in found]}
+        for arm, found in findings.items()
+    }
