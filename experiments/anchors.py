@@ -6,7 +6,7 @@ random, a `markov` agent trained on the family, and the oracle told one and the 
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ NUM_BELIEFS = 16
 """Fixed beliefs tried for the non-adaptive anchor."""
 BELIEF_TASKS = 64
 """Train tasks on which they are compared."""
+RANDOM = "uniformly random actions"
 WEAK = 0.05
 """A policy that was still rising by more than this share of its climb is called weak."""
 PHYSICS_PACKAGES = ("quickstudy", "mujoco", "torch")
@@ -96,14 +97,21 @@ def measure_anchors(
     oracle = _trained_oracle(family, oracle_run, device) if oracle_run else _scripted_oracle(family)
     markov = _trained(family, markov_run, "markov", device) if markov_run else None
     versions = {name: str(package_versions()[name]) for name in PHYSICS_PACKAGES}
+    nothing, anything = test.anchor(zero, "zero action"), test.anchor(random, RANDOM)
     non_adaptive = _non_adaptive(test, oracle, markov) if oracle or markov else None
+    informed = _revealed(test).anchor(oracle.make(None), oracle.name) if oracle else None
+    if informed and non_adaptive:
+        lesser = {"zero action": nothing, RANDOM: anything}
+        if hides_something(family):
+            lesser["the non-adaptive policy"] = non_adaptive
+        informed = judged(informed, lesser)
     return Anchors(
         family,
         length,
-        test.anchor(zero, "zero action"),
-        test.anchor(random, "uniformly random actions"),
+        nothing,
+        anything,
         non_adaptive,
-        _informed(test, oracle, non_adaptive) if oracle and non_adaptive else None,
+        informed,
         test.split,
         num_tasks,
         seed,
@@ -122,12 +130,17 @@ class _Oracle:
     make: MakeOracle
 
 
-def _informed(test: Trial, oracle: _Oracle, non_adaptive: Anchor) -> Anchor:
-    """The oracle's anchor; its name says so where being told the task has brought it nothing."""
-    anchor = _revealed(test).anchor(oracle.make(None), oracle.name)
-    useless = anchor.low <= non_adaptive.high
-    weak = "; weak: not clearly above the non-adaptive policy" if useless else ""
-    return replace(anchor, policy=anchor.policy + weak)
+def judged(oracle: Anchor, lesser: Mapping[str, Anchor]) -> Anchor:
+    """The oracle's anchor; its name says so where it is not clearly above those it should beat."""
+    beaten = [name for name, anchor in lesser.items() if oracle.low > anchor.high]
+    missed = [name for name in lesser if name not in beaten]
+    weak = f"; weak: not clearly above {', '.join(missed)}" if missed else ""
+    return replace(oracle, policy=oracle.policy + weak)
+
+
+def hides_something(family: str) -> bool:
+    """Whether tasks of the family differ at all."""
+    return any(p.low < p.high for p in family_class(family).task_space.parameters)
 
 
 def _scripted_oracle(family: str) -> _Oracle | None:
@@ -178,7 +191,7 @@ class _Candidate:
 def _non_adaptive(test: Trial, oracle: _Oracle | None, markov: tuple[Agent, str] | None) -> Anchor:
     candidates = {
         "zero action": _Candidate(ZeroPolicy(), False),
-        "uniformly random actions": _Candidate(RandomPolicy(test.seed), False),
+        RANDOM: _Candidate(RandomPolicy(test.seed), False),
     }
     if markov is not None:
         candidates[markov[1]] = _Candidate(AgentPolicy(markov[0]), False)
