@@ -2,8 +2,8 @@
 
 import pytest
 
-from quickstudy.envs.families.point_goal import PointGoal
 from quickstudy.envs.anchors import Anchor
+from quickstudy.envs.families.point_goal import PointGoal
 from quickstudy.experiments.anchors import (
     hides_something,
     judged,
