@@ -16,6 +16,7 @@ from torch import Tensor
 
 from quickstudy.agents.lifetimes.control_learning import ControlLearning, ControlLearningConfig
 from quickstudy.agents.lifetimes.control_worlds import Act, ControlWorlds
+from quickstudy.agents.lifetimes.lengths import log_uniform, require_lengths
 from quickstudy.agents.lifetimes.lifetimes import Lifetimes, Rows
 from quickstudy.agents.lifetimes.mixture import MixedLifetimes
 from quickstudy.agents.lifetimes.stacked_moments import StackedMoments
@@ -79,15 +80,11 @@ class ControlConfig:
     families whose anchors are known."""
 
     def __post_init__(self) -> None:
-        for name in ("min_updates", "copies", "rollout_steps", "hidden_size"):
+        for name in ("copies", "rollout_steps", "hidden_size"):
             require_positive(name, getattr(self, name))
         for name in ("epochs", "minibatches"):
             require_positive(name, getattr(self.learning, name))
-        if self.max_updates < self.min_updates:
-            raise ValueError(
-                f"max_updates must be at least min_updates ({self.min_updates}), "
-                f"got {self.max_updates}."
-            )
+        require_lengths(self.min_updates, self.max_updates)
         if not self.families:
             raise ValueError("families must name at least one family.")
 
@@ -136,9 +133,7 @@ class ControlLifetimes(Lifetimes):
     def total(self, key_P: Tensor) -> Tensor:
         """Log-uniform over the integers from `min_updates` to `max_updates`."""
         low, high = self.config.min_updates, self.config.max_updates
-        draw_P = rng.uniform(rng.fold_in(key_P, _Branch.TOTAL), 1)[:, 0]
-        length_P = low * (draw_P * math.log((high + 1) / low)).exp()
-        return length_P.to(torch.int64).clamp(low, high)
+        return log_uniform(rng.fold_in(key_P, _Branch.TOTAL), low, high)
 
     def begin(self, key_P: Tensor) -> Rows:
         task_PD = self._worlds.sample(rng.fold_in(key_P, _Branch.TASK))

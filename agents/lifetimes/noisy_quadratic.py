@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quickstudy.agents.lifetimes.lengths import require_lengths
 from quickstudy.agents.lifetimes.lifetimes import DifferentiableLifetimes, Rows
 from quickstudy.envs import rng
 from quickstudy.envs.errors import require_positive
@@ -42,13 +43,8 @@ class NoisyQuadraticConfig:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for sizes that make no sense."""
-        for name in ("dimensions", "min_updates"):
-            require_positive(name, getattr(self, name))
-        if self.max_updates < self.min_updates:
-            raise ValueError(
-                f"max_updates must be at least min_updates ({self.min_updates}), got "
-                f"{self.max_updates}."
-            )
+        require_positive("dimensions", self.dimensions)
+        require_lengths(self.min_updates, self.max_updates)
 
     def build(self) -> "NoisyQuadratic":
         return NoisyQuadratic(self)

@@ -35,6 +35,7 @@ from quickstudy.agents.lifetimes.stream_rollout import (
 )
 from quickstudy.envs import rng
 from quickstudy.envs.errors import require_positive
+from quickstudy.envs.nested_state import nested, part
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class StreamLifetimes(DifferentiableLifetimes):
             "entropy_weight": none_P.float(),
             "context": torch.zeros(len(key_P), RECENT, NUM_SIGNALS),
             "visited": torch.zeros(len(key_P), self.config.rollout, num_features),
-            **_named("task", tasks),
-            **_named("world", worlds),
+            **nested("task", tasks),
+            **nested("world", worlds),
             **_rows_of_network(
                 "policy", new_networks(policy_key, num_features, width, self.tasks.num_actions)
             ),
@@ -151,7 +152,7 @@ class StreamLifetimes(DifferentiableLifetimes):
         key_P = rng.fold_in(rows["key"], rows["rollouts"])
         draw_PX = rng.uniform(key_P, num_steps * (self.tasks.num_draws + 1))
         draw_PTD = draw_PX.view(len(key_P), num_steps, -1)
-        tasks, worlds = _part(rows, "task"), _part(rows, "world")
+        tasks, worlds = part("task", rows), part("world", rows)
         steps, worlds = play(self.tasks, tasks, worlds, network_of(rows, "policy"), draw_PTD)
         experience = judged(steps, network_of(rows, "critic"), self.config.discount)
         lived = {
@@ -161,7 +162,7 @@ class StreamLifetimes(DifferentiableLifetimes):
             "context": torch.cat([rows["context"][:, 1:], _signals(experience)], dim=1),
             "visited": experience.features_PTF,
         }
-        return experience, {**rows, **lived, **_named("world", worlds)}
+        return experience, {**rows, **lived, **nested("world", worlds)}
 
     def update(self, rows: Rows, experience: Experience, entropy_P: Tensor) -> Rows:
         """One step of gradient descent on −A log π − ε H and on ½ TD² (means over the rollout)."""
@@ -193,16 +194,7 @@ def with_learners_of(rows: Rows, other: Rows) -> Rows:
 
 
 def _rows_of_network(name: str, network: Network) -> Rows:
-    return {f"{name}.{index}": tensor for index, tensor in enumerate(network)}
-
-
-def _named(prefix: str, rows: Rows) -> Rows:
-    return {f"{prefix}.{name}": row for name, row in rows.items()}
-
-
-def _part(rows: Rows, prefix: str) -> Rows:
-    start = f"{prefix}."
-    return {name.removeprefix(start): row for name, row in rows.items() if name.startswith(start)}
+    return nested(name, {str(index): tensor for index, tensor in enumerate(network)})
 
 
 def _signals(experience: Experience) -> Tensor:

@@ -14,6 +14,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from quickstudy.agents.lifetimes.lengths import log_uniform, require_lengths
 from quickstudy.agents.lifetimes.lifetimes import DifferentiableLifetimes, Rows
 from quickstudy.agents.lifetimes.tabular_rollout import (
     TabularRollout,
@@ -110,13 +111,9 @@ class TabularConfig:
     """What gradient-based estimators climb."""
 
     def __post_init__(self) -> None:
-        for name in ("min_updates", "copies", "rollout_steps", "evaluation_steps"):
+        for name in ("copies", "rollout_steps", "evaluation_steps"):
             require_positive(name, getattr(self, name))
-        if self.max_updates < self.min_updates:
-            raise ValueError(
-                f"max_updates must be at least min_updates ({self.min_updates}), "
-                f"got {self.max_updates}."
-            )
+        require_lengths(self.min_updates, self.max_updates)
 
 
 class TabularLifetimes(DifferentiableLifetimes):
@@ -140,9 +137,7 @@ class TabularLifetimes(DifferentiableLifetimes):
     def total(self, key_P: Tensor) -> Tensor:
         """Log-uniform over the integers from `min_updates` to `max_updates`."""
         low, high = self.config.min_updates, self.config.max_updates
-        draw_P = rng.uniform(rng.fold_in(key_P, _Branch.TOTAL), 1)[:, 0]
-        length_P = low * (draw_P * math.log((high + 1) / low)).exp()
-        return length_P.to(torch.int64).clamp(low, high)
+        return log_uniform(rng.fold_in(key_P, _Branch.TOTAL), low, high)
 
     def begin(self, key_P: Tensor) -> Rows:
         tasks, config = self.tasks, self.config

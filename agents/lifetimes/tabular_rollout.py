@@ -14,9 +14,10 @@ from torch import Tensor
 
 from quickstudy.agents.lifetimes.lifetimes import Rows, rows_of
 from quickstudy.envs import rng
+from quickstudy.envs.nested_state import nested, part
 from quickstudy.envs.tabular.tabular_tasks import TabularTasks
 
-_TASK, _WORLD = "task.", "world."
+_TASK, _WORLD = "task", "world"
 """How the tensors of tasks and of worlds are called among an agent's own."""
 _BETWEEN_LOOKS = 10
 """Evaluation steps between two looks at who has finished."""
@@ -53,13 +54,13 @@ class Evaluation:
 
 def as_rows(tasks: Rows, worlds: Rows) -> Rows:
     """Tasks and worlds as rows of a population."""
-    return _named(_TASK, tasks) | _named(_WORLD, worlds)
+    return nested(_TASK, tasks) | nested(_WORLD, worlds)
 
 
 @torch.no_grad()
 def play(tasks: TabularTasks, rows: Rows, draw_TPED: Tensor) -> tuple[TabularRollout, Rows]:
     """T steps from where the worlds of `rows` are, and the rows of where they are then."""
-    task, worlds = _rows_called(_TASK, rows), _rows_called(_WORLD, rows)
+    task, worlds = part(_TASK, rows), part(_WORLD, rows)
     states = [tasks.state(task, worlds)]
     actions, rewards, ends = [], [], []
     for draw_PED in draw_TPED:
@@ -73,7 +74,7 @@ def play(tasks: TabularTasks, rows: Rows, draw_TPED: Tensor) -> tuple[TabularRol
     rollout = TabularRollout(
         torch.stack(states, 1), torch.stack(actions, 1), reward_PTE, torch.stack(ends, 1)
     )
-    return rollout, _named(_WORLD, worlds)
+    return rollout, nested(_WORLD, worlds)
 
 
 @torch.no_grad()
@@ -133,7 +134,7 @@ def table_rows(table_PSX: Tensor, state: Tensor) -> Tensor:
 
 def _at_start(tasks: TabularTasks, rows: Rows, key_P: Tensor, copies: int) -> Rows:
     """What an evaluation carries along."""
-    task = _rows_called(_TASK, rows)
+    task = part(_TASK, rows)
     # The draws of step t belong to counter t + 1.
     worlds = begin_worlds(tasks, task, rng.fold_in(key_P, 0), copies)
     return as_rows(task, worlds) | {
@@ -154,11 +155,3 @@ def _evaluation_step(tasks: TabularTasks, rows: Rows, t: int) -> Rows:
         "steps": rows["steps"] + rows["going"].sum(dim=1),
         "going": rows["going"] & ~rollout.ended[:, 0],
     }
-
-
-def _named(prefix: str, rows: Rows) -> Rows:
-    return {prefix + name: row for name, row in rows.items()}
-
-
-def _rows_called(prefix: str, rows: Rows) -> Rows:
-    return {name.removeprefix(prefix): rows[name] for name in rows if name.startswith(prefix)}

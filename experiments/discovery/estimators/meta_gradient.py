@@ -25,7 +25,12 @@ from quickstudy.agents.lifetimes.lifetimes import (
 )
 from quickstudy.envs.errors import require_positive
 from quickstudy.experiments.discovery.estimators.estimator import Estimate, Estimator, Shard
-from quickstudy.experiments.discovery.estimators.lifetime_value import LifetimeValue, slope
+from quickstudy.experiments.discovery.estimators.lifetime_value import (
+    NUM_FEATURES,
+    LifetimeValue,
+    features,
+    slope,
+)
 from quickstudy.experiments.discovery.estimators.optimiser import OptimiserConfig
 from quickstudy.experiments.discovery.estimators.pairs import SHARD, chunks, steps
 from quickstudy.experiments.discovery.estimators.particles import (
@@ -74,14 +79,13 @@ class LivingGradient(Estimator):
             require_positive(name, value)
         self._shard = shard
         self._agents = agents
-        blank = torch.zeros(agents, 3, dtype=torch.float64)
         self.particles = Particles(
             lifetimes,
             seed,
             agents,
             window,
             sides=("life",),
-            memory={"seen": blank},
+            memory=self.blank_memory(agents),
             stagger=stagger,
         )
 
@@ -100,6 +104,10 @@ class LivingGradient(Estimator):
         self.particles.go_on({"life": under("life", whole)}, broken_P)
         self.generation += 1
         return Estimate(gradient_M, steps(results), metrics)
+
+    def blank_memory(self, agents: int) -> Rows:
+        """What is kept beside each life."""
+        return {}
 
     def take_in(self, whole: Shard) -> dict[str, float]:
         """Learn from all agents' results; returns figures for the log."""
@@ -127,8 +135,8 @@ class MetaGradient(LivingGradient):
 
     def __init__(self, lifetimes: Lifetimes, seed: int, config: MetaGradientConfig) -> None:
         sizes = (config.agents, config.window, config.shard, config.stagger)
-        super().__init__(lifetimes, seed, *sizes)
         self.config = config
+        super().__init__(lifetimes, seed, *sizes)
         self.value = LifetimeValue() if config.lifetime_value else None
 
     def shards(self, rule_M: Tensor) -> list[Shard]:
@@ -153,7 +161,6 @@ class MetaGradient(LivingGradient):
             **seen,
             "climbed": value_P.detach().double(),
             "gradient": clipped(gradient_PM.double(), self.config.clip),
-            "seen": shard["memory/seen"],
             "steps": spent,
         }
 
@@ -161,14 +168,28 @@ class MetaGradient(LivingGradient):
         """Train the critic on windows that began in sight; remember where this one has ended."""
         if self.value is None:
             return {}
-        known_P = whole["seen"][:, 0] > 0
-        _, *before = whole["seen"][known_P].unbind(dim=1)
+        memory = self.particles.memory
+        known_P, *before = memory["seen"].unbind(dim=1)
+        known_P = known_P > 0
+        at_start_PF = features(before[0], before[1])
+        trace_PF = memory["trace"] + at_start_PF.where(known_P[:, None], 0.0)
         now = (whole["fraction"], whole["score"])
-        over_P = whole["ended"][known_P]
-        error = self.value.train((before[0], before[1]), (now[0][known_P], now[1][known_P]), over_P)
-        seen = [torch.ones_like(now[0]), *now]
-        self.particles.memory = {"seen": torch.stack(seen, dim=1)}
+        error = self.value.train(
+            (before[0][known_P], before[1][known_P]),
+            (now[0][known_P], now[1][known_P]),
+            whole["ended"][known_P],
+            trace_PF[known_P],
+        )
+        seen_P3 = torch.stack([torch.ones_like(now[0]), *now], dim=1)
+        self.particles.memory = {"seen": seen_P3, "trace": trace_PF}
         return {"lifetime_value_error": error}
+
+    def blank_memory(self, agents: int) -> Rows:
+        """Of the last look (if there was one, n/N, score), and the critic's trace."""
+        if not self.config.lifetime_value:
+            return {}
+        sizes = {"seen": 3, "trace": NUM_FEATURES}
+        return {name: torch.zeros(agents, k, dtype=torch.float64) for name, k in sizes.items()}
 
     def state_dict(self) -> dict[str, Any]:
         critic = {} if self.value is None else {"value": self.value.state_dict()}

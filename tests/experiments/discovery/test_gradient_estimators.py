@@ -8,7 +8,13 @@ import torch
 from quickstudy.agents.lifetimes.lifetimes import Lifetimes
 from quickstudy.envs import rng
 from quickstudy.experiments.discovery.estimators.bmg import BMGConfig
-from quickstudy.experiments.discovery.estimators.lifetime_value import predict
+from quickstudy.experiments.discovery.estimators.lifetime_value import (
+    NUM_FEATURES,
+    LifetimeValue,
+    features,
+    predict,
+    slope,
+)
 from quickstudy.experiments.discovery.estimators.meta_gradient import MetaGradientConfig
 
 # --- gradients --------------------------------------------------------------------------------
@@ -142,3 +148,21 @@ def test_the_lifetime_value_weighs_gains_by_what_is_left_of_them(sums, generatio
     # 1; a critic that has learnt nothing says 1 of all.
     assert estimates[0] == pytest.approx(1.0)
     assert sum(estimates[-30:]) / 30 == pytest.approx(0.75, abs=0.1)
+
+
+def test_noise_in_scores_counts_once():
+    """What agents are worth is N(0, 1) and never changes; scores show it with noise N(0, 1). Then
+    the best guess of a final score is half of any earlier one, however many windows lie between;
+    differences from window to window alone would say ½, ¼ and ⅛.
+    """
+    value, lives = LifetimeValue(), 40_000
+    noise = rng.normal(rng.root_key(0, rng.Stream.BOOTSTRAP), 5 * lives).view(5, lives)
+    score = noise[0] + noise[1:]
+    trace = torch.zeros(lives, NUM_FEATURES, dtype=torch.float64)
+    for window in range(3):
+        x = torch.full((lives,), 0.25 * (window + 1), dtype=torch.float64)
+        trace = trace + features(x, score[window])
+        over = torch.full((lives,), window == 2)
+        value.train((x, score[window]), (x + 0.25, score[window + 1]), over, trace)
+    found = slope(value.coefficients_F, torch.tensor([0.25, 0.5, 0.75]))
+    assert found.tolist() == pytest.approx([0.5] * 3, abs=0.05)
