@@ -229,7 +229,7 @@ def test_improving_costs_a_rollout_and_no_update(corridor):
 
 
 def test_improving_follows_the_true_return_alone(corridor):
-    """Without rewards no action is better than another, so nothing moves; an entropy bonus would."""
+    """Without rewards no action is better than another: only an entropy bonus moves."""
     tasks = corridor()
     tasks.step = without_rewards(tasks.step)
     lives = make(RULES["a2c"], tasks)

@@ -198,6 +198,7 @@ def test_another_seed_is_another_run(finished, tmp_path):
     assert not torch.equal(final_state(other)["rule"], final_state(finished)["rule"])
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_and_resume_is_bit_equal(finished, tmp_path):
     """Killed at an arbitrary moment, with two processes at work, it ends as if nothing happened."""
     run = tmp_path / "killed"
