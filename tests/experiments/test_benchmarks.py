@@ -276,10 +276,11 @@ def test_family_steps_are_counted_in_all_worlds():
     assert (result.unit, result.met) == ("M/s", True)
 
 
-def test_every_family_of_discrete_actions_is_measured():
+def test_every_exact_family_of_discrete_actions_is_measured():
+    """All but the probes, and CartPole, whose best score nobody computes."""
     discrete = {n for n in FAMILIES if isinstance(family_class(n).action_space, spaces.Discrete)}
     probes = {name for name in FAMILIES if name.startswith("Probe")}
-    assert discrete - probes == set(families.EXACT_FAMILIES)
+    assert discrete - probes - {"CartPole"} == set(families.EXACT_FAMILIES)
 
 
 def test_bad_input_is_refused_before_measuring(monkeypatch, tmp_path):

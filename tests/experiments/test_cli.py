@@ -41,7 +41,7 @@ def test_help_documents_every_option(monkeypatch, capsys, command):
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     fields = [] if command is None else dataclasses.fields(cli.COMMANDS[command])
-    positional_or_flattened = {"family", "families", "runs", "suite", "config", "command"}
+    positional_or_flattened = {"family", "families", "runs", "suite", "config", "command", "preset"}
     names = {f.name.replace("_", "-") for f in fields} - positional_or_flattened
     assert {name for name in names if f"--{name}" not in shown} == set()
     # tyro shows an option's docstring in place; an option without one has an empty column.
@@ -178,7 +178,7 @@ def test_anchors_of_a_scripted_family_are_ordered(monkeypatch, capsys):
     shown = capsys.readouterr().out
     means = [float(line.split(":")[1].split()[0]) for line in shown.splitlines()]
     assert len(means) == 4
-    assert means[3] == max(means) > 5 * means[2]
+    assert means[3] == max(means) > 4 * means[2]
 
 
 def test_a_trained_markov_agent_stands_for_the_non_adaptive(monkeypatch, capsys, tmp_path):
