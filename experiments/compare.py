@@ -25,8 +25,8 @@ from quickstudy.envs.references.stored import stored_references
 from quickstudy.envs.registry import family_entry
 from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.evaluate_runs import evaluate_runs, load_run
+from quickstudy.experiments.output_files import origin
 from quickstudy.experiments.report import EvalConfig, Report
-from quickstudy.experiments.run_folder import command_line, package_versions
 from quickstudy.experiments.scores import SIGNALS, Signal
 from quickstudy.experiments.statistics import Interval, stratified_bootstrap
 from quickstudy.experiments.training_runs import TrainingRun, train_all
@@ -209,8 +209,7 @@ def table(title: str, config: CompareConfig, rows: Sequence[Row]) -> Table:
 def record(config: CompareConfig, rows: Sequence[Row]) -> dict[str, Any]:
     """Everything, as plain types for JSON."""
     settings = {name: value for name, value in asdict(config).items() if name != "folder"}
-    origin = {"command": command_line(), "versions": package_versions()}
-    return origin | {"config": settings, "rows": [asdict(r) for r in rows]}
+    return origin() | {"config": settings, "rows": [asdict(r) for r in rows]}
 
 
 def training_run(config: CompareConfig, arena: Arena, agent: str, seed: int) -> TrainingRun:

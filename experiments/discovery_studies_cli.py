@@ -1,10 +1,13 @@
 """The commands below `quickstudy discover`: studies and reports."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
 from quickstudy.experiments.console import make_console
 from quickstudy.experiments.discovery.estimator_study import EstimatorStudy
@@ -56,11 +59,7 @@ class Estimators:
         from quickstudy.experiments.discovery.estimator_plots import plot_alignment
         from quickstudy.experiments.discovery.estimator_study import study
 
-        _require_output(self.json, self.plot)
-        result = study(self.config, make_console())
-        write_result(self.json, result)
-        if self.plot is not None:
-            plot_alignment(result, self.plot)
+        _conduct(partial(study, self.config), plot_alignment, self.json, self.plot)
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,7 @@ class TwoColours:
         from quickstudy.experiments.discovery.two_colours_plot import plot_two_colours
         from quickstudy.experiments.discovery.two_colours_study import study
 
-        _require_output(self.json, self.plot)
-        result = study(self.config, make_console())
-        write_result(self.json, result)
-        if self.plot is not None:
-            plot_two_colours(result, self.plot)
+        _conduct(partial(study, self.config), plot_two_colours, self.json, self.plot)
 
 
 @dataclass(frozen=True)
@@ -123,11 +118,7 @@ class Horizons:
         from quickstudy.experiments.discovery.horizon_study import horizon_study
         from quickstudy.experiments.discovery.rule_study_plots import plot_horizons
 
-        _require_output(self.json, self.plot)
-        result = horizon_study(self.config, make_console())
-        write_result(self.json, result)
-        if self.plot is not None:
-            plot_horizons(result, self.plot)
+        _conduct(partial(horizon_study, self.config), plot_horizons, self.json, self.plot)
 
 
 @dataclass(frozen=True)
@@ -147,11 +138,7 @@ class Schedules:
         from quickstudy.experiments.discovery.rule_study_plots import plot_schedules
         from quickstudy.experiments.discovery.schedule_study import schedule_study
 
-        _require_output(self.json, self.plot)
-        result = schedule_study(self.config, make_console())
-        write_result(self.json, result)
-        if self.plot is not None:
-            plot_schedules(result, self.plot)
+        _conduct(partial(schedule_study, self.config), plot_schedules, self.json, self.plot)
 
 
 @dataclass(frozen=True)
@@ -171,11 +158,7 @@ class Unseen:
         from quickstudy.experiments.discovery.rule_study_plots import plot_unseen
         from quickstudy.experiments.discovery.unseen_study import unseen_study
 
-        _require_output(self.json, self.plot)
-        result = unseen_study(self.config, make_console())
-        write_result(self.json, result)
-        if self.plot is not None:
-            plot_unseen(result, self.plot)
+        _conduct(partial(unseen_study, self.config), plot_unseen, self.json, self.plot)
 
 
 @dataclass(frozen=True)
@@ -197,21 +180,29 @@ class MetaTests:
         from quickstudy.experiments.discovery.meta_test import meta_test
         from quickstudy.experiments.discovery.meta_test_table import plot_meta_test
 
-        _require_output(self.json, self.plot)
-        result = meta_test(self.rule, self.config, make_console())
-        write_result(self.json, result)
-        if self.plot is not None:
-            plot_meta_test(result, self.plot)
+        _conduct(partial(meta_test, self.rule, self.config), plot_meta_test, self.json, self.plot)
 
 
-def _require_output(json: Path | None, plot: Path | None) -> None:
-    """Refuse files that could not be written before hours are spent."""
+Result = dict[str, Any]
+
+
+def _conduct(
+    study: Callable[[Console], Result],
+    draw: Callable[[Result, Path], None],
+    json: Path | None,
+    plot: Path | None,
+) -> None:
+    """Do a study, write and draw it; files that could not be written are refused before."""
     from quickstudy.experiments.plots import require_matplotlib
 
     require_folder_of(json)
     if plot is not None:
         require_folder_of(plot)
         require_matplotlib()
+    result = study(make_console())
+    write_result(json, result)
+    if plot is not None:
+        draw(result, plot)
 
 
 Command = Report | Estimators | TwoColours | ExploRS | Horizons | Schedules | Unseen | MetaTests

@@ -20,5 +20,9 @@ def require_folder_of(file: Path | None) -> None:
 def write_result(file: Path | None, content: dict[str, Any]) -> None:
     """Write a result, with the command and the versions behind it, where a file is asked for."""
     if file is not None:
-        origin = {"command": command_line(), "versions": package_versions()}
-        file.write_text(json.dumps(origin | content, indent=1) + "\n")
+        file.write_text(json.dumps(origin() | content, indent=1) + "\n")
+
+
+def origin() -> dict[str, Any]:
+    """The command and the versions behind a result."""
+    return {"command": command_line(), "versions": package_versions()}

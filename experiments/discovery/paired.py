@@ -11,13 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from quickstudy.agents.lifetimes.tabular import LEAST_OPTIMUM
 from quickstudy.experiments.discovery.exams import Outcome
 from quickstudy.experiments.statistics import Interval, mean_interval, stratified_bootstrap
 
 Direction = Literal["higher", "lower", "undecided"]
-
-LEAST_OPTIMUM = 0.05
-"""Returns are divided by the optimum only where it is above this."""
 
 
 def all_judged(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, Any]]:

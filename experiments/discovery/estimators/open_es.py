@@ -18,13 +18,10 @@ import torch
 from torch import Tensor
 
 from quickstudy.agents.lifetimes.lifetimes import Lifetimes
-from quickstudy.envs.errors import require_positive
-from quickstudy.experiments.discovery.estimators.estimator import Estimate, Estimator, Shard
+from quickstudy.experiments.discovery.estimators.estimator import Estimate, Shard
 from quickstudy.experiments.discovery.estimators.optimiser import OptimiserConfig
 from quickstudy.experiments.discovery.estimators.pairs import (
     SHARD,
-    live_in_pairs,
-    pair_shards,
     scores,
     steps,
     weighted_perturbations,
@@ -35,7 +32,7 @@ from quickstudy.experiments.discovery.estimators.shaping import (
     require_shaping,
     shaped,
 )
-from quickstudy.experiments.discovery.keys import Purpose, keys
+from quickstudy.experiments.discovery.estimators.whole_lives import WholeLivesES
 
 
 @dataclass(frozen=True)
@@ -58,30 +55,16 @@ class OpenESConfig:
         return OpenES(lifetimes, seed, self)
 
 
-class OpenES(Estimator):
+class OpenES(WholeLivesES):
     """Finite differences along random directions, over whole lives."""
 
     def __init__(self, lifetimes: Lifetimes, seed: int, config: OpenESConfig) -> None:
-        super().__init__(lifetimes, seed)
-        require_positive("pairs", config.pairs)
-        require_positive("shard", config.shard)
-        require_sigma(config.sigma)
+        super().__init__(lifetimes, seed, config.pairs, config.sigma, config.shard)
         require_shaping(config.shaping)
         self.config = config
 
-    def shards(self, rule_M: Tensor) -> list[Shard]:
-        pairs = self.config.pairs
-        return pair_shards(
-            self.lifetimes,
-            rule_M,
-            torch.tensor(self.config.sigma, dtype=torch.float64),
-            keys(self.seed, Purpose.LIFE, self.generation, pairs),
-            keys(self.seed, Purpose.PERTURBATION, self.generation, pairs),
-            self.config.shard,
-        )
-
-    def work(self, shard: Shard) -> Shard:
-        return live_in_pairs(self.lifetimes, shard)
+    def spread(self) -> Tensor:
+        return torch.tensor(self.config.sigma, dtype=torch.float64)
 
     def combine(self, results: Sequence[Shard]) -> Estimate:
         score_2p = scores(results)
@@ -90,9 +73,3 @@ class OpenES(Estimator):
         gradient_M = weighted_perturbations(results, weight_p, self.lifetimes.num_parameters)
         self.generation += 1
         return Estimate(gradient_M, steps(results), described(score_2p))
-
-
-def require_sigma(sigma: float) -> None:
-    """Raise `ValueError` unless a standard deviation is positive."""
-    if not sigma > 0:
-        raise ValueError(f"sigma must be above 0, got {sigma!r}.")

@@ -19,6 +19,12 @@ SHARD = 64
 """Candidates in a shard unless an option says otherwise."""
 
 
+def require_sigma(sigma: float) -> None:
+    """Raise `ValueError` unless a standard deviation is positive."""
+    if not sigma > 0:
+        raise ValueError(f"sigma must be above 0, got {sigma!r}.")
+
+
 def perturbations(key_p: Tensor, num_parameters: int) -> Tensor:
     """Standard normal `(p, M)` float64: made anew wherever they are needed, never sent."""
     return rng.normal(key_p, num_parameters)

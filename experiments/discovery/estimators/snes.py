@@ -18,20 +18,16 @@ import torch
 from torch import Tensor
 
 from quickstudy.agents.lifetimes.lifetimes import Lifetimes
-from quickstudy.envs.errors import require_positive
-from quickstudy.experiments.discovery.estimators.estimator import Estimate, Estimator, Shard
-from quickstudy.experiments.discovery.estimators.open_es import require_sigma
+from quickstudy.experiments.discovery.estimators.estimator import Estimate, Shard
 from quickstudy.experiments.discovery.estimators.optimiser import OptimiserConfig
 from quickstudy.experiments.discovery.estimators.pairs import (
     SHARD,
-    live_in_pairs,
-    pair_shards,
     scores,
     steps,
     weighted_perturbations,
 )
 from quickstudy.experiments.discovery.estimators.shaping import described, ranks
-from quickstudy.experiments.discovery.keys import Purpose, keys
+from quickstudy.experiments.discovery.estimators.whole_lives import WholeLivesES
 
 
 @dataclass(frozen=True)
@@ -54,33 +50,19 @@ class SNESConfig:
         return SNES(lifetimes, seed, self)
 
 
-class SNES(Estimator):
+class SNES(WholeLivesES):
     """Natural gradients of a separable normal distribution; its spread is part of the state."""
 
     def __init__(self, lifetimes: Lifetimes, seed: int, config: SNESConfig) -> None:
-        super().__init__(lifetimes, seed)
-        require_positive("pairs", config.pairs)
-        require_positive("shard", config.shard)
-        require_sigma(config.sigma)
+        super().__init__(lifetimes, seed, config.pairs, config.sigma, config.shard)
         self.config = config
         size = lifetimes.num_parameters
         self.sigma_M = torch.full((size,), config.sigma, dtype=torch.float64)
         usual = (3.0 + math.log(size)) / (5.0 * math.sqrt(size))
         self._rate = usual if config.sigma_rate is None else config.sigma_rate
 
-    def shards(self, rule_M: Tensor) -> list[Shard]:
-        pairs = self.config.pairs
-        return pair_shards(
-            self.lifetimes,
-            rule_M,
-            self.sigma_M,
-            keys(self.seed, Purpose.LIFE, self.generation, pairs),
-            keys(self.seed, Purpose.PERTURBATION, self.generation, pairs),
-            self.config.shard,
-        )
-
-    def work(self, shard: Shard) -> Shard:
-        return live_in_pairs(self.lifetimes, shard)
+    def spread(self) -> Tensor:
+        return self.sigma_M
 
     def combine(self, results: Sequence[Shard]) -> Estimate:
         score_2p, size = scores(results), self.lifetimes.num_parameters

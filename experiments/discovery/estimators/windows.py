@@ -14,9 +14,8 @@ from torch import Tensor
 from quickstudy.agents.lifetimes.lifetimes import Lifetimes, Rows
 from quickstudy.envs.errors import require_positive
 from quickstudy.experiments.discovery.estimators.estimator import Estimate, Estimator, Shard
-from quickstudy.experiments.discovery.estimators.open_es import require_sigma
 from quickstudy.experiments.discovery.estimators.optimiser import OptimiserConfig
-from quickstudy.experiments.discovery.estimators.pairs import SHARD, chunks, steps
+from quickstudy.experiments.discovery.estimators.pairs import SHARD, chunks, require_sigma, steps
 from quickstudy.experiments.discovery.estimators.particles import Particles, under
 from quickstudy.experiments.discovery.estimators.shaping import (
     Shaping,
