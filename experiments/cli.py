@@ -146,6 +146,9 @@ class Compare:
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000
     """Training frames of each run."""
+    train_options: dict[str, str] = field(default_factory=dict)
+    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …, such as
+    worlds 32 learner.minibatch-frames 1600."""
     tasks: int = 128
     """Test tasks each trained agent is scored on."""
     folder: Path = Path("runs/compare")
@@ -172,6 +175,7 @@ class Compare:
             self.agents,
             self.seeds,
             self.frames,
+            self.train_options,
             self.tasks,
             self.folder,
             self.jobs,

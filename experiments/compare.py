@@ -8,7 +8,7 @@ Shape legend: S seeds, N tasks, K episodes.
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from quickstudy.agents.learner import LearnerConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.objectives.registry import make_objective, portable_name
 from quickstudy.agents.registry import agent_config
@@ -30,6 +31,13 @@ from quickstudy.experiments.report import EvalConfig, Report
 from quickstudy.experiments.scores import SIGNALS, Signal
 from quickstudy.experiments.statistics import Interval, stratified_bootstrap
 from quickstudy.experiments.training_runs import TrainingRun, train_all
+
+TRAIN_OPTIONS = (
+    *("worlds", "width", "head", "switch-episode", "checkpoint-interval", "eval-interval"),
+    *(f"ppo.{f.name}".replace("_", "-") for f in fields(PPOConfig)),
+    *(f"learner.{f.name}".replace("_", "-") for f in fields(LearnerConfig)),
+)
+"""Options of `quickstudy train` that a comparison passes on: one value each, for every run."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,8 @@ class CompareConfig:
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000
     """Training frames of each run."""
+    train_options: dict[str, str] = field(default_factory=dict)
+    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …"""
     tasks: int = 128
     """Test tasks each trained agent is scored on."""
     folder: Path = Path("runs/compare")
@@ -216,8 +226,10 @@ def training_run(config: CompareConfig, arena: Arena, agent: str, seed: int) -> 
     """The run of one agent in one arena with one seed."""
     contender = Contender.parse(agent)
     who = re.sub(r"[+:@/]+", "-", str(contender))
-    name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}-s{seed}"
+    changed = "".join(f"-{name}-{value}" for name, value in sorted(config.train_options.items()))
+    name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}{changed}-s{seed}"
     options = {
+        **config.train_options,
         "agent": contender.agent,
         "teacher": contender.teacher,
         "signal": contender.signal,
@@ -236,6 +248,9 @@ def _check(config: CompareConfig, arenas: Sequence[Arena]) -> None:
         raise ValueError("Compare what? Give at least one family and one agent.")
     for agent in config.agents:
         Contender.parse(agent)
+    for name in config.train_options:
+        if name not in TRAIN_OPTIONS:
+            raise unknown("training option", name, TRAIN_OPTIONS)
     for name in ("seeds", "frames", "tasks", "jobs"):
         require_positive(name, getattr(config, name))
     for arena in arenas:

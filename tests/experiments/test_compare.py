@@ -62,6 +62,14 @@ def test_contenders_are_trained_by_their_teachers():
     assert "--agent markov --teacher random --signal gain" in command
 
 
+def test_options_of_train_are_passed_on_and_kept_apart():
+    options = {"worlds": "4", "learner.minibatch-frames": "8"}
+    config = replace(TINY, train_options=options, folder=Path("runs"))
+    run = training_run(config, Arena.parse("ProbeArm/1x4"), "markov", 0)
+    assert run.path.name == "ProbeArm-1x4-markov-64-learner.minibatch-frames-8-worlds-4-s0"
+    assert "--worlds 4 --learner.minibatch-frames 8" in " ".join(run.command)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -71,6 +79,10 @@ def test_contenders_are_trained_by_their_teachers():
         ({"agents": ("rl2+random:gian",)}, "Unknown signal 'gian'. Did you mean 'gain'"),
         ({"families": ()}, "at least one family"),
         ({"seeds": 0}, "seeds"),
+        (
+            {"train_options": {"wrlds": "2"}},
+            "Unknown training option 'wrlds'. Did you mean 'worlds'",
+        ),
         ({"frames": 3}, "less than one trial of ProbeArm/1x4"),
     ],
 )
