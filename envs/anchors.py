@@ -44,6 +44,9 @@ class Anchors:
     seed: int
     versions: dict[str, str]
     command: str
+    """What measured them."""
+    training: list[str]
+    """What trained the agents among them."""
 
     @property
     def named(self) -> dict[str, Anchor]:

@@ -117,6 +117,7 @@ def measure_anchors(
         seed,
         versions,
         "quickstudy " + " ".join(sys.argv[1:]),
+        [RunFolder(run).command for run in (oracle_run, markov_run) if run],
     )
 
 

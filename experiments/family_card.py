@@ -51,7 +51,8 @@ def _anchors(name: str) -> list[RenderableType]:
         return [Text("Anchors: not measured yet.")]
     rows = [[kind, _interval(anchor), anchor.policy] for kind, anchor in anchors.named.items()]
     versions = ", ".join(f"{package} {version}" for package, version in anchors.versions.items())
-    caption = f"{anchors.num_tasks} test tasks, seed {anchors.seed}; {versions}; {anchors.command}"
+    commands = "; ".join([anchors.command, *anchors.training])
+    caption = f"{anchors.num_tasks} test tasks, seed {anchors.seed}; {versions}; {commands}"
     title = f"Anchors: return of one episode of {anchors.episode_length} steps"
     return [_table(title, ["anchor", "mean [95 % interval]", "policy"], rows, caption)]
 

@@ -107,6 +107,12 @@ class RunFolder:
             raise ValueError(f"{self.path / 'config.json'} is damaged: it holds no JSON object.")
         return config
 
+    @property
+    def command(self) -> str:
+        """What the run was made by, as it is typed."""
+        environment = json.loads((self.path / "environment.json").read_bytes())
+        return " ".join(["quickstudy", *environment["command"][1:]])
+
     def close(self) -> None:
         """Release the lock."""
         if self._lock is not None:

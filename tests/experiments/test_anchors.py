@@ -1,8 +1,11 @@
 """What `quickstudy anchors` says of the policies it was given."""
 
+import json
+import re
+
 import pytest
 
-from quickstudy.envs.anchors import Anchor
+from quickstudy.envs.anchors import ANCHORS_FILE, Anchor
 from quickstudy.envs.families.point_goal import PointGoal
 from quickstudy.experiments.anchors import (
     hides_something,
@@ -51,3 +54,16 @@ def test_what_an_oracle_does_not_beat_by_hand():
 def test_some_families_hide_nothing():
     assert hides_something("PointGoal")
     assert not hides_something("MemoryChain")
+
+
+@pytest.mark.parametrize(
+    "anchors", json.loads(ANCHORS_FILE.read_text()).values(), ids=lambda record: record["family"]
+)
+def test_every_trained_anchor_says_how_it_was_trained(anchors):
+    """The agent, the family and the frames of its description are those of a stored command."""
+    for anchor in (anchors["oracle"], anchors["non_adaptive"]):
+        trained = re.match(r"trained (\w+) \(PPO, (\d+) frames", anchor["policy"] if anchor else "")
+        if trained:
+            agent, frames = trained.groups()
+            beginning = f"quickstudy train {anchors['family']} --agent {agent} --frames {frames} "
+            assert any(command.startswith(beginning) for command in anchors["training"])

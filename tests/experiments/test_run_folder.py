@@ -47,6 +47,7 @@ def test_a_run_records_its_configuration_and_surroundings(tmp_path):
         environment = json.loads((run.path / "environment.json").read_text())
     assert RunFolder(run.path).config() == {"seed": 3, "rate": 5e-4}
     assert environment["command"] == COMMAND
+    assert RunFolder(run.path).command == "quickstudy train PointGoal"
     assert environment["cpus"] == len(os.sched_getaffinity(0))
     assert environment["versions"]["torch"] == torch.__version__
     assert {"python", "quickstudy", "mujoco", "gymnasium", "numpy", "stable-baselines3"} <= set(
