@@ -34,6 +34,10 @@ class Parameter:
     high: float
     unit: str
 
+    def shown(self, value: float) -> str:
+        """A value of it, for people: whole numbers (seeds, signs) whole, others in three digits."""
+        return f"{value:.0f}" if value.is_integer() else f"{value:.3g}"
+
 
 Task = TypeVar("Task")
 """One task of a finite set."""

@@ -207,7 +207,7 @@ class Play:
     seed: int = 0
     """Decides tasks, physics noise and random actions."""
     video: Path | None = None
-    """Film the trials into this MP4."""
+    """Film the trials into this MP4 (or GIF, by its name)."""
     beside: str | None = None
     """A second policy, named as --agent is: filmed below the first, in the same worlds (before and
     after, say)."""
@@ -216,8 +216,11 @@ class Play:
 
     def __call__(self) -> None:
         from quickstudy.experiments import play
+        from quickstudy.experiments.video import require_film
 
         require_folder_of(self.video)
+        if self.video is not None:
+            require_film(self.video)
         device = _chosen_device(self.device, self.family)
         options = self.family_options
         player = play.make_player(self.family, self.agent, self.seed, device, options)

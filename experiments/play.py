@@ -22,7 +22,7 @@ from quickstudy.experiments.policies import (
     RandomPolicy,
     ZeroPolicy,
 )
-from quickstudy.experiments.video import film, write_mp4
+from quickstudy.experiments.video import film, write_film
 
 DUMMIES: dict[str, Callable[[int], Policy]] = {
     "zero": lambda seed: ZeroPolicy(),
@@ -35,6 +35,7 @@ DUMMIES: dict[str, Callable[[int], Policy]] = {
 class Player:
     """A policy, and what it plays."""
 
+    name: str
     policy: Policy
     setup: TrialSetup
 
@@ -58,26 +59,29 @@ def make_player(
     family_entry(family)
     if agent in DUMMIES:
         setup = TrialSetup(family, device=device, family_options=family_options or {})
-        return Player(DUMMIES[agent](seed), setup)
+        return Player(agent, DUMMIES[agent](seed), setup)
     if not Path(agent).is_dir():
         raise unknown("agent (nor is it a run folder)", agent, DUMMIES)
     trained, config = load_run(Path(agent), device=device)
     if config.family != family:
         raise ValueError(f"{agent} was trained on {config.family}, not on {family}.")
-    return Player(AgentPolicy(trained), replace(config.setup, device=device))
+    setup = replace(config.setup, device=device)
+    return Player(f"trained {config.agent}", AgentPolicy(trained), setup)
 
 
 def play(player: Player, task_ND: Tensor, seed: int) -> Table:
     """One trial on each task: return and length of every episode."""
     env = player.setup.env(len(task_ND), FixedTasks(task_ND))
     results = play_one_trial(player.policy, env, seed)
-    names = [f"{p.name} ({p.unit})" for p in env.family.task_space.parameters]
+    parameters = env.family.task_space.parameters
+    names = [f"{p.name} ({p.unit})" for p in parameters]
     episodes = [f"episode {k}" for k in range(1, env.episodes_per_trial + 1)]
     table = Table(*names, *episodes, title=f"{env.name}: return (steps) of each episode")
     rows = zip(task_ND.tolist(), results.returns.tolist(), results.lengths.tolist(), strict=True)
     for task, returns, lengths in rows:
         cells = [f"{r:.1f} ({steps})" for r, steps in zip(returns, lengths, strict=True)]
-        table.add_row(*[f"{value:.3g}" for value in task], *cells)
+        shown = [p.shown(value) for p, value in zip(parameters, task, strict=True)]
+        table.add_row(*shown, *cells)
     return table
 
 
@@ -100,12 +104,12 @@ def choose_tasks(
 
 
 def film_players(players: Sequence[Player], task_ND: Tensor, seed: int, path: Path) -> None:
-    """Film one trial on each task into an MP4, the players one below the other.
+    """Film one trial on each task into an MP4 or GIF, the players one below the other.
 
     Their trials must be of one length.
     """
-    films = [film(player.policy, player.setup, task_ND, seed) for player in players]
+    films = [film(p.policy, p.setup, task_ND, seed, p.name) for p in players]
     fps = films[0][1]
     pictures = zip(*(frames for frames, _ in films), strict=True)
     frames = [np.concatenate(together) for together in pictures]
-    write_mp4(path, frames, fps)
+    write_film(path, frames, fps)

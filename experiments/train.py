@@ -29,7 +29,7 @@ from quickstudy.experiments.training import (
     returns_by_episode,
     success_by_episode,
 )
-from quickstudy.experiments.video import RenderingUnavailableError, film, gif_bytes, write_mp4
+from quickstudy.experiments.video import RenderingUnavailableError, film, gif_bytes, write_film
 
 
 def train(config: TrainConfig, run_dir: Path | None = None, console: Console | None = None) -> Path:
@@ -240,7 +240,7 @@ def _film(training: Training, path: Path, dashboard: Dashboard) -> Path:
         replace(config.setup, switch_episode=None),
         torch.unique(space.listing("test", 2, seed=0), dim=0),
     )
-    write_mp4(path, frames, fps)
+    write_film(path, frames, fps)
     height, width = frames[0].shape[:2]
     dashboard.gif("adaptation", gif_bytes(frames[::2], fps / 2), width, height, training.frames)
     return path

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from quickstudy.envs.errors import unknown
 from quickstudy.envs.play import Policy
 from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.envs.trials import FixedTasks, TrialEnv
@@ -18,7 +19,9 @@ Frame = NDArray[np.uint8]
 GL_PACKAGE_HINT = (
     "no OpenGL library for off-screen rendering; on Debian or Ubuntu: apt-get install -y libegl1"
 )
-CAPTION_HEIGHT = 20
+CAPTION_HEIGHT = 34
+"""Pixels of the two lines above each world."""
+FORMATS = (".mp4", ".gif")
 MAX_FRAMES = 240
 """Longer trials are filmed with every second, third, … step left out."""
 
@@ -28,7 +31,7 @@ class RenderingUnavailableError(RuntimeError):
 
 
 def film(
-    policy: Policy, setup: TrialSetup, task_ND: Tensor, seed: int = 0
+    policy: Policy, setup: TrialSetup, task_ND: Tensor, seed: int = 0, name: str = ""
 ) -> tuple[list[Frame], float]:
     """Play one trial on each task and film it.
 
@@ -37,6 +40,7 @@ def film(
         setup: what is played.
         task_ND: the tasks, `(N, D)`, shown from left to right.
         seed: of physics noise.
+        name: what to call the policy above each world; nothing if empty.
 
     Returns:
         RGB frames (even height and width, as video encoders want), and their number per second of
@@ -49,7 +53,7 @@ def film(
     stride = -(-env.trial_length // MAX_FRAMES)
     time_step = env.reset(seed)
     policy.begin(env)
-    captions = _Captions(env)
+    captions = _Captions(env, name)
     frames = []
     for step in range(env.trial_length):
         if step % stride == 0:
@@ -60,7 +64,21 @@ def film(
     return frames, env.family.render_fps / stride
 
 
-def write_mp4(path: Path, frames: list[Frame], fps: float) -> None:
+def require_film(path: Path) -> None:
+    """Raise `ValueError` if the path's ending is of no film that can be written."""
+    if path.suffix not in FORMATS:
+        raise unknown("film format", path.suffix, FORMATS)
+
+
+def write_film(path: Path, frames: list[Frame], fps: float) -> None:
+    """Encode an MP4, or a GIF if the path ends so."""
+    if path.suffix == ".gif":
+        path.write_bytes(gif_bytes(frames, fps))
+    else:
+        _write_mp4(path, frames, fps)
+
+
+def _write_mp4(path: Path, frames: list[Frame], fps: float) -> None:
     """Encode H.264 through PyAV, whose wheel carries the encoder."""
     iio.imwrite(path, np.stack(frames), plugin="pyav", fps=round(fps), codec="libx264")
 
@@ -73,11 +91,12 @@ def gif_bytes(frames: list[Frame], fps: float) -> bytes:
 
 
 class _Captions:
-    """Episode number and return so far of each world."""
+    """Who acts, episode number and return so far of each world, and below that its task."""
 
-    def __init__(self, env: TrialEnv) -> None:
+    def __init__(self, env: TrialEnv, name: str) -> None:
         self._tasks = env.tasks.tolist()
-        self._names = [p.name for p in env.family.task_space.parameters]
+        self._name = f"{name}:  " if name else ""
+        self._parameters = env.family.task_space.parameters
         self._last_episode = env.episodes_per_trial
         self._episode = [1] * env.num_worlds
         self._return = [0.0] * env.num_worlds
@@ -90,10 +109,12 @@ class _Captions:
             self._episode[world] += start
 
     def text(self, world: int) -> str:
-        pairs = zip(self._names, self._tasks[world], strict=True)
-        task = ", ".join(f"{name} {value:+.2f}" for name, value in pairs)
+        pairs = zip(self._parameters, self._tasks[world], strict=True)
+        task = ", ".join(f"{p.name} {p.shown(value)}" for p, value in pairs)
         episode = min(self._episode[world], self._last_episode)
-        return f"{task}   episode {episode}   return {self._return[world]:.0f}"
+        earned = self._return[world]
+        digits = 0 if abs(earned) >= 100.0 else 2
+        return f"{self._name}episode {episode}   return {earned:.{digits}f}\n{task}"
 
 
 def _picture(env: TrialEnv, captions: _Captions) -> Frame:

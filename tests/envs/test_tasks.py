@@ -242,3 +242,9 @@ def test_a_fifth_of_a_finite_set_is_held_out():
 
 if __name__ == "__main__":
     DIGESTS.write_text(json.dumps(all_digests(), indent=2) + "\n")
+
+
+def test_values_are_shown_whole_or_in_three_digits():
+    seed, height = Parameter("seed", 0.0, 4e9, "1"), Parameter("height", 0.0, 1.0, "m")
+    assert seed.shown(1760841434.0) == "1760841434"
+    assert [height.shown(value) for value in (-1.0, 0.4364, 0.00071)] == ["-1", "0.436", "0.00071"]

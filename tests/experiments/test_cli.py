@@ -158,8 +158,24 @@ def test_play_films_a_trial(monkeypatch, tmp_path):
     file = tmp_path / "trial.mp4"
     run(monkeypatch, *"play PointGoal --agent expert --tasks 2 --video".split(), str(file))
     frames = iio.imread(file, plugin="pyav")
-    assert frames.shape == (40, 260, 480, 3)
+    assert frames.shape == (40, 274, 480, 3)
     assert (frames[0] != frames[15]).any()
+
+
+def test_play_films_into_a_gif(monkeypatch, tmp_path):
+    file = tmp_path / "trial.gif"
+    run(monkeypatch, *"play PointGoal --agent expert --tasks 1 --video".split(), str(file))
+    frames = iio.imread(file)  # equal ones in a row are kept as one
+    assert frames.shape[1:] == (274, 240, 3)
+    assert 10 < len(frames) <= 40
+
+
+def test_a_film_of_no_known_format_is_refused(monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *"play PointGoal --video".split(), str(tmp_path / "trial.mp3"))
+    shown = capsys.readouterr()
+    assert "Unknown film format '.mp3'. Did you mean '.mp4'" in shown.err
+    assert "episode 1" not in shown.out, "it played"
 
 
 def test_play_films_two_policies_in_the_same_worlds(monkeypatch, tmp_path):
@@ -168,8 +184,9 @@ def test_play_films_two_policies_in_the_same_worlds(monkeypatch, tmp_path):
     arguments = "play PointGoal --agent expert --beside random --tasks 2 --video"
     run(monkeypatch, *arguments.split(), str(file))
     frames = iio.imread(file, plugin="pyav").astype(int)
-    assert frames.shape == (40, 520, 480, 3)
-    apart = [np.abs(frame[:260] - frame[260:]).mean() for frame in frames]
+    assert frames.shape == (40, 548, 480, 3)
+    worlds = [(frame[34:274], frame[274 + 34 :]) for frame in frames]  # without the captions
+    apart = [np.abs(above - below).mean() for above, below in worlds]
     assert apart[0] < 0.5 * apart[15]
 
 
