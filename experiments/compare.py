@@ -8,7 +8,7 @@ Shape legend: S seeds, N tasks, K episodes.
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -16,7 +16,6 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from quickstudy.agents.learner import LearnerConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.objectives.registry import make_objective, portable_name
 from quickstudy.agents.registry import agent_config
@@ -30,14 +29,12 @@ from quickstudy.experiments.output_files import origin
 from quickstudy.experiments.report import EvalConfig, Report
 from quickstudy.experiments.scores import SIGNALS, Signal
 from quickstudy.experiments.statistics import Interval, stratified_bootstrap
-from quickstudy.experiments.training_runs import TrainingRun, train_all
-
-TRAIN_OPTIONS = (
-    *("worlds", "width", "head", "switch-episode", "checkpoint-interval", "eval-interval"),
-    *(f"ppo.{f.name}".replace("_", "-") for f in fields(PPOConfig)),
-    *(f"learner.{f.name}".replace("_", "-") for f in fields(LearnerConfig)),
+from quickstudy.experiments.training_runs import (
+    TrainingRun,
+    require_train_options,
+    told_apart,
+    train_all,
 )
-"""Options of `quickstudy train` that a comparison passes on: one value each, for every run."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +223,7 @@ def training_run(config: CompareConfig, arena: Arena, agent: str, seed: int) -> 
     """The run of one agent in one arena with one seed."""
     contender = Contender.parse(agent)
     who = re.sub(r"[+:@/]+", "-", str(contender))
-    changed = "".join(f"-{name}-{value}" for name, value in sorted(config.train_options.items()))
+    changed = told_apart(config.train_options)
     name = f"{str(arena).replace('/', '-')}-{who}-{config.frames}{changed}-s{seed}"
     options = {
         **config.train_options,
@@ -248,9 +245,7 @@ def _check(config: CompareConfig, arenas: Sequence[Arena]) -> None:
         raise ValueError("Compare what? Give at least one family and one agent.")
     for agent in config.agents:
         Contender.parse(agent)
-    for name in config.train_options:
-        if name not in TRAIN_OPTIONS:
-            raise unknown("training option", name, TRAIN_OPTIONS)
+    require_train_options(config.train_options)
     for name in ("seeds", "frames", "tasks", "jobs"):
         require_positive(name, getattr(config, name))
     for arena in arenas:

@@ -9,13 +9,35 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from queue import SimpleQueue
 
 from rich.console import Console
 
+from quickstudy.agents.learner import LearnerConfig
+from quickstudy.agents.objectives.ppo import PPOConfig
+from quickstudy.envs.errors import unknown
 from quickstudy.experiments.run_folder import RunFolder
+
+TRAIN_OPTIONS = (
+    *("worlds", "width", "head", "switch-episode", "checkpoint-interval", "eval-interval"),
+    *(f"ppo.{f.name}".replace("_", "-") for f in fields(PPOConfig)),
+    *(f"learner.{f.name}".replace("_", "-") for f in fields(LearnerConfig)),
+)
+"""Options of `quickstudy train` that studies pass on: one value each, the same in every run."""
+
+
+def require_train_options(options: Mapping[str, str]) -> None:
+    """Raise `ValueError` for one that studies do not pass on."""
+    for name in options:
+        if name not in TRAIN_OPTIONS:
+            raise unknown("training option", name, TRAIN_OPTIONS)
+
+
+def told_apart(options: Mapping[str, str]) -> str:
+    """What to add to the names of runs with these options."""
+    return "".join(f"-{name}-{value}" for name, value in sorted(options.items()))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,12 @@ from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.discovery.meta_test_table import table
 from quickstudy.experiments.run_folder import RunFolder
 from quickstudy.experiments.statistics import mean_interval
-from quickstudy.experiments.training_runs import TrainingRun, train_all
+from quickstudy.experiments.training_runs import (
+    TrainingRun,
+    require_train_options,
+    told_apart,
+    train_all,
+)
 
 RULE, GENERATION_0 = "rule", "generation-0"
 """What the discovered rule, and the one that its discovery began with, are called."""
@@ -44,7 +49,7 @@ class MetaTest:
 
     families: tuple[str, ...] = ("HalfCheetahDir", "HalfCheetahVel")
     """Families, each as Family or Family/HxK (episode length × episodes per trial)."""
-    agents: tuple[str, ...] = ("markov",)
+    agents: tuple[str, ...] = ("rl2",)
     """Agents that learn; `quickstudy list` shows them."""
     against: tuple[str, ...] = ("ppo", "dpo", "a2c", GENERATION_0)
     """Objectives the rule is compared with; generation-0 is the rule that the discovery began with
@@ -55,6 +60,9 @@ class MetaTest:
     """Training seeds 0 … seeds − 1 of each."""
     frames: int = 1_000_000
     """Training frames of each run, of those for tuning, too."""
+    train_options: dict[str, str] = field(default_factory=dict)
+    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …, such as
+    worlds 32 learner.minibatch-frames 1600."""
     tasks: int = 128
     """Test tasks each trained agent is scored on."""
     folder: Path = Path("runs/meta-test")
@@ -179,8 +187,10 @@ def training_run(config: MetaTest, contest: Contest, rate: float, seed: int) -> 
     arena = contest.arena
     who = contest.objective.rpartition("/")[2].removesuffix(".json")
     place = str(arena).replace("/", "-")
-    name = f"{place}-{contest.agent}-{who}-lr{rate:g}-{config.frames}-s{seed}"
+    changed = told_apart(config.train_options)
+    name = f"{place}-{contest.agent}-{who}-lr{rate:g}-{config.frames}{changed}-s{seed}"
     options = {
+        **config.train_options,
         "agent": contest.agent,
         "objective": contest.objective,
         "learner.learning-rate": rate,
@@ -229,6 +239,9 @@ def _checked(config: MetaTest) -> list[Arena]:
         agent_config(agent)
     for objective in set(config.against) - {GENERATION_0}:
         make_objective(objective, PPOConfig())
+    require_train_options(config.train_options)
+    if "learner.learning-rate" in config.train_options:
+        raise ValueError("learner.learning-rate is tuned: give its candidates as rates.")
     for name in ("families", "agents", "rates"):
         if not getattr(config, name):
             raise ValueError(f"{name} must not be empty.")

@@ -195,6 +195,9 @@ def test_a_run_is_named_after_all_that_makes_it():
     contest = Contest(ARENA, "rl2", "rule", "discovered:/somewhere/rule-0123abcd.json")
     run = training_run(tiny(folder=Path("f")), contest, 3e-4, 7)
     assert run.path.name == "ProbeArm-1x4-rl2-rule-0123abcd-lr0.0003-64-s7"
+    run = training_run(tiny(Path("f"), train_options={"worlds": "4"}), contest, 3e-4, 7)
+    assert run.path.name == "ProbeArm-1x4-rl2-rule-0123abcd-lr0.0003-64-worlds-4-s7"
+    assert "--worlds 4" in " ".join(run.command)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +206,8 @@ def test_a_run_is_named_after_all_that_makes_it():
         ({"families": ("PointGaol",)}, "Did you mean 'PointGoal'"),
         ({"families": ()}, "families must not be empty"),
         ({"agents": ("rl3",)}, "Did you mean 'rl2'"),
+        ({"train_options": {"wrlds": "2"}}, "Did you mean 'worlds'"),
+        ({"train_options": {"learner.learning-rate": "1"}}, "candidates as rates"),
         ({"against": ("ppoo",)}, "Did you mean 'ppo'"),
         ({"rates": ()}, "rates must not be empty"),
         ({"rates": (0.0,)}, "rates must be above 0"),
