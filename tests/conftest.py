@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,28 @@ def _no_host_reads():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.no_host_reads
+
+
+@pytest.fixture
+def trained_here(monkeypatch):
+    """Studies train in this process, one run after the other: one of its own takes seconds to
+    begin. The list of the commands.
+    """
+    from quickstudy.experiments import cli, compare
+    from quickstudy.experiments.discovery import meta_test
+
+    commands = []
+
+    def train_all(runs, jobs, console):
+        for run in runs:
+            if not run.finished:
+                commands.append(run.arguments)
+                monkeypatch.setattr(sys, "argv", ["quickstudy", *run.arguments])
+                cli.main()
+
+    for module in (compare, meta_test):
+        monkeypatch.setattr(module, "train_all", train_all)
+    return commands
 
 
 @pytest.hookimpl(tryfirst=True)

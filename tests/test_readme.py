@@ -148,6 +148,7 @@ def test_the_discovery_commands_run_one_after_the_other(tmp_path, monkeypatch, c
     [command for command in commands() if not of_classrooms(command) and not of_discovery(command)],
     ids=" ".join,
 )
+@pytest.mark.usefixtures("trained_here")
 def test_every_quickstudy_command_runs(command, tmp_path, monkeypatch, trained_runs):
     monkeypatch.chdir(tmp_path)
     family = next((part for part in command if part in trained_runs), "HalfCheetahDir")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from rich.console import Console
 from quickstudy.agents.objectives.discovered import Discovered, Provenance
 from quickstudy.agents.objectives.drifts import LearnedDrift, LearnedDriftConfig
 from quickstudy.agents.objectives.lpg import LPG, LPGConfig
-from quickstudy.experiments.cli import main
 from quickstudy.experiments.compare import Arena, Row
 from quickstudy.experiments.discovery import meta_test as meta_test_module
 from quickstudy.experiments.discovery.meta_test import (
@@ -52,22 +50,6 @@ def tiny(folder, **changes):
         device="cpu",
     )
     return replace(small, **changes)
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Runs train in this process, one after the other; the list of their commands."""
-    commands = []
-
-    def train_all(runs, jobs, console):
-        for run in runs:
-            if not run.finished:
-                commands.append(run.arguments)
-                monkeypatch.setattr(sys, "argv", ["quickstudy", *run.arguments])
-                main()
-
-    monkeypatch.setattr(meta_test_module, "train_all", train_all)
-    return commands
 
 
 @pytest.fixture
@@ -143,14 +125,14 @@ def test_every_objective_is_tuned_and_trained_alike(tmp_path, monkeypatch, asked
     assert result["arms"][1]["tuning"] == {"0.001": 0.0, "0.01": 0.0}
 
 
-def test_a_meta_test_from_start_to_end_and_once_more(tmp_path, trained):
+def test_a_meta_test_from_start_to_end_and_once_more(tmp_path, trained_here):
     rule, config = (
         saved_rule(tmp_path / "rule.json"),
         tiny(tmp_path / "runs", rates=(1e-3,), seeds=1),
     )
     console = quiet()
     result = meta_test(rule, config, console)
-    assert len(trained) == 6
+    assert len(trained_here) == 6
     arms = {arm["objective"]: arm for arm in result["arms"]}
     assert list(arms) == ["rule", "ppo", "generation-0"]
     assert arms["rule"]["behind_rule"] is None
@@ -160,10 +142,10 @@ def test_a_meta_test_from_start_to_end_and_once_more(tmp_path, trained):
     assert "generation-0" in console.export_text()
     json.dumps(result)
 
-    trained.clear()
+    trained_here.clear()
     again = meta_test(rule, config, quiet())
     assert again == result
-    assert trained == []
+    assert trained_here == []
 
 
 def rate(path):
