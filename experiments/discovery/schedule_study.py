@@ -66,8 +66,8 @@ ARMS = {
         Arm("bmg", PRESET, estimator="bmg", estimator_options={"shard": "32"}),
     )
 }
-"""64 agents each. `wide` perturbs the weight's logarithm by about 1, the preset's σ of 0.1 by a fifth;
-`fast` climbs at the rate of the evolution strategies."""
+"""64 agents each. `wide` perturbs the weight's logarithm by about 1, where the preset's σ of 0.1
+does so by a fifth; `fast` climbs at the rate of the evolution strategies."""
 FIRST = "open-es"
 """What the others are compared with."""
 EXAM = "trained"
