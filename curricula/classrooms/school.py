@@ -106,8 +106,8 @@ def teach_all(
 
     Raises:
         ValueError: for lessons of several spaces or two of a name, or a classroom (also one that
-            AGAIN is to learn from) of another space, test set or course, or one with other
-            students of these names; before any lesson.
+            AGAIN is to learn from) of another space, test set or course, one with other students
+            of these names, or a pre-test as long as the training; before any lesson.
     """
     require_positive("processes", processes)
     room = _room(folder, lessons, course)
@@ -153,7 +153,7 @@ class _Diary:
         self.tests.append(student.test(self.point_Pd))
         self.test_episodes.append(self.episodes)
         if isinstance(teacher, AGAINTeacher):
-            teacher.examine(self.tests[-1], self.who)
+            teacher.examine(self.tests[-1], self.who, student.steps)
 
     def history(self, teacher: Teacher) -> History:
         return History(
@@ -192,7 +192,16 @@ def _room(folder: Path, lessons: Sequence[Lesson], course: Course) -> Classroom:
             past = Classroom(Path(lesson.teacher.classroom))
             past.require(student.space, point_Pd)
             _require_epochs(past, course)
+            _require_end(lesson.teacher, course)
     return Classroom.create(folder, student.space, point_Pd, {"course": described(course)})
+
+
+def _require_end(teacher: AGAINConfig, course: Course) -> None:
+    """A pre-test as long as the training would leave nothing for the curriculum."""
+    if teacher.pretest >= course.steps:
+        raise ValueError(
+            f"pretest {teacher.pretest} must be below the {course.steps} steps of the training."
+        )
 
 
 def _require_epochs(past: Classroom, course: Course) -> None:

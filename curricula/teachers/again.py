@@ -42,9 +42,7 @@ class Phase(Enum):
     """What AGAIN is doing."""
 
     PRETEST = "pretest"
-    """Teaching as ALP-GMM, to get to know the student."""
-    SELECT = "select"
-    """Still so, until the next test tells what it knows."""
+    """Teaching as ALP-GMM, to get to know the student, until a test tells what it knows."""
     TEACH = "teach"
     """Following a past student's curriculum beside ALP-GMM."""
     AFTER = "after"
@@ -62,7 +60,8 @@ class AGAINConfig:
     """When the next mixture of the past student comes: R, once scores are as good as its own were;
     T, by the number of episodes; P, not at all, as all are pooled."""
     pretest: int = 20_000
-    """Episodes of the pre-test (the test that ends it is the next one)."""
+    """Steps of the student (a toy's step is an episode) in the pre-test; the first test at or after
+    them ends it."""
     selection: Selection = "kc"
     """Which past student: kc, the best of those that knew the most similar things; random;
     ground-truth, the best of those with the most similar configuration; best, of all."""
@@ -119,10 +118,9 @@ class AGAINTeacher(Teacher):
 
     @property
     def phase(self) -> Phase:
-        if self._guide is not None:
-            return Phase.AFTER if self._guide.at_end else Phase.TEACH
-        early = self._live.num_observed < self._config.pretest
-        return Phase.PRETEST if early else Phase.SELECT
+        if self._guide is None:
+            return Phase.PRETEST
+        return Phase.AFTER if self._guide.at_end else Phase.TEACH
 
     @property
     def chosen(self) -> str | None:
@@ -134,17 +132,18 @@ class AGAINTeacher(Teacher):
         """The ALP-GMM that learns about this student all the time."""
         return self._live
 
-    def examine(self, test_P: Tensor, student: Mapping[str, Any]) -> None:
+    def examine(self, test_P: Tensor, student: Mapping[str, Any], steps: int) -> None:
         """Take the student's results on the test points, `(P,)`.
 
         Args:
             test_P: what the classroom's students have in the row of the same number.
             student: its hidden configuration, which selection ground-truth alone may look at.
+            steps: what it has trained for until now.
 
         Raises:
             ValueError: for a classroom that cannot be used.
         """
-        if self.phase is Phase.SELECT:
+        if self._guide is None and steps >= self._config.pretest:
             self._chosen = self._select(test_P, student)
             self._follow()
         self._num_tests += 1

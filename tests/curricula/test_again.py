@@ -62,14 +62,16 @@ def _room(tmp_path_factory):
 def drive(teacher, student, episodes, block=25, epoch=500):
     """The school's loop; returns the levels."""
     played, count = [torch.zeros(0, 2)], 0
-    teacher.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"})
+    teacher.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"}, student.steps)
     while count < episodes:
         levels = teacher.propose(block)
         played.append(levels.points)
         teacher.observe(levels, student.train(levels))
         count += block
         if count % epoch == 0:
-            teacher.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"})
+            teacher.examine(
+                student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"}, student.steps
+            )
     return torch.cat(played)
 
 
@@ -83,15 +85,25 @@ def test_the_pretest_is_alp_gmm(room):
     again = AGAINConfig(room, pretest=400).build(2, 7)
     alone = ALPGMMConfig(random_share=0.1).build(2, 7)
     first, second = (ToyGridConfig().build(0) for _ in range(2))
-    again.examine(first.test(POINTS), {})
-    for episode in range(0, 490, 10):
-        assert again.phase is (Phase.PRETEST if episode < 400 else Phase.SELECT)
+    again.examine(first.test(POINTS), {}, first.steps)
+    for _ in range(0, 490, 10):
+        assert again.phase is Phase.PRETEST
         levels, others = again.propose(10), alone.propose(10)
         assert torch.equal(levels.points, others.points)
         again.observe(levels, first.train(levels))
         alone.observe(others, second.train(others))
-    again.examine(first.test(POINTS), {})
+    again.examine(first.test(POINTS), {}, first.steps)
     assert again.phase is Phase.TEACH
+
+
+def test_the_pretest_ends_by_the_students_steps_not_by_its_episodes(room):
+    """An episode of a walker is hundreds of steps: tests before 100 000 steps choose nobody."""
+    again = AGAINConfig(room, pretest=100_000, neighbours=1).build(2, 0)
+    phases = []
+    for steps in (0, 50_000, 100_000):
+        again.examine(torch.zeros(400), {}, steps)
+        phases.append(again.phase)
+    assert phases == [Phase.PRETEST, Phase.PRETEST, Phase.TEACH]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +116,7 @@ def test_it_follows_the_best_of_those_that_knew_the_same(room, neighbours, chose
     student = ToyGridConfig(corner).build(0)
     drive(again, student, 475)
     again.observe(again.propose(25), torch.zeros(25, dtype=torch.float64))
-    again.examine(Classroom(Path(room)).tests("low-weak")[1], {})
+    again.examine(Classroom(Path(room)).tests("low-weak")[1], {}, 500)
     assert again.chosen == chosen
     assert near(again.propose(500).points, CORNER[corner]) > 0.3
 
@@ -114,10 +126,10 @@ def test_neighbours_are_compared_at_the_same_epoch(room):
     for epochs, chosen in [(1, "low-weak"), (2, "low-strong")]:
         again = AGAINConfig(room, pretest=1, neighbours=1).build(2, 0)
         for _ in range(epochs):
-            again.examine(torch.zeros(400), {})
+            again.examine(torch.zeros(400), {}, 0)
         levels = again.propose(1)
         again.observe(levels, torch.zeros(1, dtype=torch.float64))
-        again.examine(Classroom(Path(room)).tests("low-strong")[2], {})
+        again.examine(Classroom(Path(room)).tests("low-strong")[2], {}, 1)
         assert again.chosen == chosen
 
 
@@ -134,8 +146,7 @@ def test_ablations_of_the_selection(room, selection, chosen):
     found = set()
     for seed in range(12 if selection == "random" else 1):
         again = AGAINConfig(room, pretest=0, selection=selection).build(2, seed)
-        assert again.phase is Phase.SELECT
-        again.examine(torch.zeros(400), {"kind": "ToyGrid", "rotation": "0"})
+        again.examine(torch.zeros(400), {"kind": "ToyGrid", "rotation": "0"}, 0)
         assert again.phase is Phase.TEACH
         found.add(again.chosen)
     assert found == chosen
@@ -145,7 +156,7 @@ def test_a_smaller_classroom(room):
     found = set()
     for seed in range(12):
         again = AGAINConfig(room, pretest=0, selection="best", classroom_size=1).build(2, seed)
-        again.examine(torch.zeros(400), {})
+        again.examine(torch.zeros(400), {}, 0)
         found.add(again.chosen)
     assert found == {"high", "low-weak", "low-strong"}
 
@@ -155,7 +166,7 @@ def test_only_a_past_students_youth(room, youth, niches):
     """Fitted after 100, 200 and 300 episodes, one niche each; all of them pooled."""
     config = AGAINConfig(room, "P", pretest=0, selection="best", mixed=False, youth=youth)
     again = config.build(2, 0)
-    again.examine(torch.zeros(400), {})
+    again.examine(torch.zeros(400), {}, 0)
     assert len(again.mixture().weight_G) == niches
 
 
@@ -172,7 +183,7 @@ def test_mixed_or_not(room, mixed):
 def test_uniform_levels_after_the_pretest(room):
     config = AGAINConfig(room, pretest=0, selection="best", mixed=False, random_share=0.5)
     again = config.build(2, 0)
-    again.examine(torch.zeros(400), {})
+    again.examine(torch.zeros(400), {}, 0)
     points = again.propose(2000).points
     assert abs(near(points, CORNER["180"]) - 0.5 - 0.5 * 0.125**2) < 0.05
 
@@ -181,7 +192,7 @@ def test_r_counts_the_guides_own_episodes_alone(room):
     """Levels from elsewhere, and from a mixture already left, do not move it."""
     config = AGAINConfig(room, pretest=0, selection="best", mixed=False, random_share=0.0)
     again = config.build(2, 0)
-    again.examine(torch.zeros(400), {})
+    again.examine(torch.zeros(400), {}, 0)
     foreign = Levels(torch.full((50, 2), 0.975).double(), torch.arange(50), torch.ones(50).bool())
     assert again.observe(foreign, torch.ones(50, dtype=torch.float64))["step"] == 0
     levels = again.propose(40)
@@ -198,13 +209,13 @@ def test_all_phases_in_order(room, variant):
     again = AGAINConfig(room, variant, pretest=300, selection="ground-truth").build(2, 0)
     student = ToyGridConfig().build(0)
     phases = [again.phase]
-    again.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"})
+    again.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"}, student.steps)
     for episode in range(25, 3000, 25):
         levels = again.propose(25)
         again.observe(levels, student.train(levels))
         phases.append(again.phase)
         if episode % 500 == 0:
-            again.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"})
+            again.examine(student.test(POINTS), {"kind": "ToyGrid", "rotation": "0"}, student.steps)
             phases.append(again.phase)
     in_order = list(dict.fromkeys(phases))
     # T counts episodes from the first: after 500, its last mixture of three is due at once.
@@ -232,7 +243,7 @@ def test_resuming_amid_a_block(room):
     """What was proposed before the state was taken is still known to be the guide's."""
     config = AGAINConfig(room, pretest=0, selection="best", mixed=False, random_share=0.0)
     teachers = [config.build(2, 0) for _ in range(2)]
-    teachers[0].examine(torch.zeros(400), {})
+    teachers[0].examine(torch.zeros(400), {}, 0)
     levels = teachers[0].propose(10)
     teachers[1].load_state_dict(teachers[0].state_dict())
     steps = [t.observe(levels, torch.ones(10, dtype=torch.float64))["step"] for t in teachers]
@@ -242,7 +253,7 @@ def test_resuming_amid_a_block(room):
 def test_dropped_proposals_are_forgotten(room, monkeypatch):
     monkeypatch.setattr("quickstudy.curricula.teachers.again._PENDING", 100)
     again = AGAINConfig(room, pretest=0, selection="best").build(2, 0)
-    again.examine(torch.zeros(400), {})
+    again.examine(torch.zeros(400), {}, 0)
     seeds = torch.cat([again.propose(10).seeds for _ in range(50)])
     kept = [origin[0] for origin in again.state_dict()["origins"]]
     assert len(kept) == 100
@@ -273,16 +284,16 @@ def test_a_classroom_without_niches_is_refused(tmp_path):
     room.add(lazy)
     again = AGAINConfig(str(tmp_path), pretest=0, selection="best").build(2, 0)
     with pytest.raises(ValueError, match="has 0 students with niches to follow"):
-        again.examine(torch.zeros(400), {})
+        again.examine(torch.zeros(400), {}, 0)
 
 
 def test_a_youth_without_niches_is_refused(room):
     again = AGAINConfig(room, pretest=0, selection="best", youth=100).build(2, 0)
     with pytest.raises(ValueError, match="has 0 students with niches to follow"):
-        again.examine(torch.zeros(400), {})
+        again.examine(torch.zeros(400), {}, 0)
 
 
 def test_a_classroom_too_small_is_refused(room):
     again = AGAINConfig(room, pretest=0, selection="best", classroom_size=9).build(2, 0)
     with pytest.raises(ValueError, match="has 3 students with niches to follow, 9 are asked for"):
-        again.examine(torch.zeros(400), {})
+        again.examine(torch.zeros(400), {}, 0)

@@ -236,6 +236,13 @@ def test_what_does_not_fit_is_refused_before_any_lesson(tmp_path):
     other = Classroom.create(tmp_path / "third", ToyGridConfig().space, grid_points(2, 4), options)
     with pytest.raises(ValueError, match=r"tested every 50 steps; .* got 100"):
         teach_all(tmp_path / "new", lessons("0", teacher=AGAINConfig(str(other.folder))), SHORT)
+    options = {"course": {"epoch": 100}}
+    fourth = Classroom.create(
+        tmp_path / "fourth", ToyGridConfig().space, grid_points(2, 4), options
+    )
+    endless = AGAINConfig(str(fourth.folder), pretest=300)
+    with pytest.raises(ValueError, match="pretest 300 must be below the 300 steps"):
+        teach_all(tmp_path / "new", lessons("0", teacher=endless), SHORT)
     assert not (tmp_path / "new").exists()
 
 
