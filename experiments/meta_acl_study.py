@@ -187,7 +187,7 @@ def study(config: Study, folder: Path, processes: int, console: Console) -> dict
         "arms": {arm: result_of(rooms[arm]) for arm in config.arms},
         "classroom": result_of(room),
         "selection": _selections(room, rooms, config.setting),
-        "welch_p": _welch(rooms, "again-r", "alp-gmm"),
+        "welch_p": _against_alp_gmm(rooms, room),
         "seconds": time.perf_counter() - began,
     }
     console.print(table(result))
@@ -208,14 +208,19 @@ def arm_teacher(arm: str, config: Study, classroom: Path) -> TeacherConfig:
 def table(result: dict[str, Any]) -> Table:
     """Mastered after a tenth, a half and all of the training."""
     shown = Table("arm", "students", "mastered %: tenth", "half", "end", title="Meta-ACL")
-    for arm, of_arm in result["arms"].items():
+    for column in ("p: alp-gmm", "and classroom"):
+        shown.add_column(column, justify="right")
+    for arm, of_arm in {**result["arms"], "classroom": result["classroom"]}.items():
         means = of_arm["mean"]
         places = [len(means) // 10, len(means) // 2, -1] if means else []
         cells = [
             f"{m['point']:.1f} [{m['low']:.1f}, {m['high']:.1f}]"
             for m in map(means.__getitem__, places)
         ]
-        shown.add_row(arm, str(len(of_arm["mastered"])), *cells)
+        chances = result["welch_p"].get(arm, {}).values()
+        tests = ["–" if p is None else f"{p:.2g}" for p in chances]
+        shown.add_row(arm, str(len(of_arm["mastered"])), *cells, *tests)
+    shown.caption = "p: Welch's t-test of the end against the students of ALP-GMM"
     return shown
 
 
@@ -248,14 +253,28 @@ def _found(
     return alike[0], alike[1]
 
 
-def _welch(rooms: dict[str, Classroom], first: str, second: str) -> float | None:
-    """Two-sided p-value of Welch's t-test on per cent mastered in the end, None without one."""
-    if first not in rooms or second not in rooms:
+def _against_alp_gmm(rooms: dict[str, Classroom], room: Classroom) -> dict[str, dict[str, Any]]:
+    """Of every other arm, p-values against the students of ALP-GMM: those of its arm, and those
+    with the past students, whom it taught too.
+    """
+    if "alp-gmm" not in rooms:
+        return {}
+    new, past = _ends(rooms["alp-gmm"]), _ends(room)
+    return {
+        arm: {
+            "alp-gmm": welch(_ends(other), new),
+            "alp-gmm and classroom": welch(_ends(other), [*new, *past]),
+        }
+        for arm, other in rooms.items()
+        if arm != "alp-gmm"
+    }
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Two-sided p-value of Welch's t-test, None where one of them has no spread."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    ends = [_ends(rooms[arm]) for arm in (first, second)]
-    if any(len(set(end)) < 2 for end in ends):
-        return None  # no spread, no test
-    return float(stats.ttest_ind(*ends, equal_var=False).pvalue)
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 
 def _ends(room: Classroom) -> Sequence[float]:

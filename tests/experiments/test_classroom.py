@@ -29,6 +29,7 @@ from quickstudy.experiments.meta_acl_study import (
     arm_teacher,
     setting_named,
     study,
+    welch,
 )
 
 SMALL = ["--steps", "600", "--epoch", "300", "--tests-per-axis", "4", "--block", "25"]
@@ -180,11 +181,20 @@ def test_a_small_study(tmp_path):
         assert [len(shares) for shares in arm["mastered"].values()] == [3, 3]
         assert not arm["crashes"]
     assert 0 <= result["selection"]["again-r"]["followed"]["point"] <= 1
+    assert list(result["welch_p"]) == ["random", "again-r", "in-r"]
     # Alone in its first cell, a student masters it (1 of 400) with its first 76 levels.
     assert result["arms"]["in-r"]["mean"][1]["point"] == 0.25
     files = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.npz")}
     assert study(config, tmp_path, 1, Console(quiet=True))["arms"] == result["arms"]
     assert {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.npz")} == files
+
+
+def test_welch_by_hand():
+    """Means 1 and 2, variances 2, two each: t = −1/√2 with two degrees of freedom, where the
+    two-sided p-value is 1 − |t| / √(2 + t²).
+    """
+    assert welch([0.0, 2.0], [1.0, 3.0]) == pytest.approx(1 - 0.2**0.5)
+    assert welch([1.0, 1.0], [1.0, 3.0]) is None
 
 
 @pytest.mark.parametrize("name", SETTINGS)
