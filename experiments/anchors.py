@@ -27,7 +27,7 @@ from quickstudy.experiments.policies import (
     RandomPolicy,
     ZeroPolicy,
 )
-from quickstudy.experiments.run_folder import RunFolder, package_versions
+from quickstudy.experiments.run_folder import RunFolder, package_versions, typed
 from quickstudy.experiments.statistics import mean_interval
 
 NUM_BELIEFS = 16
@@ -116,7 +116,7 @@ def measure_anchors(
         num_tasks,
         seed,
         versions,
-        "quickstudy " + " ".join(sys.argv[1:]),
+        typed(sys.argv[1:]),
         [RunFolder(run).command for run in (oracle_run, markov_run) if run],
     )
 

@@ -62,6 +62,14 @@ class Arena:
         if frames < self.episode_length * self.episodes_per_trial:
             raise ValueError(f"frames {frames} is less than one trial of {self}.")
 
+    def options(self, device: str) -> dict[str, object]:
+        """What `quickstudy train` is told of it, on a device that may be `auto`."""
+        return {
+            "episode-length": self.episode_length,
+            "episodes-per-trial": self.episodes_per_trial,
+            "device": resolve_device(device, self.family),
+        }
+
     def __str__(self) -> str:
         return f"{self.family}/{self.episode_length}x{self.episodes_per_trial}"
 
@@ -233,9 +241,7 @@ def training_run(config: CompareConfig, arena: Arena, agent: str, seed: int) -> 
         "objective": contender.objective,
         "frames": config.frames,
         "seed": seed,
-        "episode-length": arena.episode_length,
-        "episodes-per-trial": arena.episodes_per_trial,
-        "device": resolve_device(config.device, arena.family),
+        **arena.options(config.device),
     }
     return TrainingRun.of(config.folder / name, arena.family, options)
 

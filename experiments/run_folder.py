@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -111,7 +111,7 @@ class RunFolder:
     def command(self) -> str:
         """What the run was made by, as it is typed."""
         environment = json.loads((self.path / "environment.json").read_bytes())
-        return " ".join(["quickstudy", *environment["command"][1:]])
+        return typed(environment["command"][1:])
 
     def close(self) -> None:
         """Release the lock."""
@@ -248,6 +248,11 @@ def environment(command: list[str]) -> dict[str, Any]:
         "command": command,
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def typed(arguments: Sequence[str]) -> str:
+    """A call of `quickstudy` with these arguments, as people type it."""
+    return " ".join(["quickstudy", *arguments])
 
 
 def command_line() -> str:

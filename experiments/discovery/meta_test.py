@@ -196,9 +196,7 @@ def training_run(config: MetaTest, contest: Contest, rate: float, seed: int) -> 
         "learner.learning-rate": rate,
         "frames": config.frames,
         "seed": seed,
-        "episode-length": arena.episode_length,
-        "episodes-per-trial": arena.episodes_per_trial,
-        "device": resolve_device(config.device, arena.family),
+        **arena.options(config.device),
     }
     return TrainingRun.of(config.folder / name, arena.family, options)
 
