@@ -1,4 +1,4 @@
-"""What the README tells people to type works, at tiny size."""
+"""What the README tells people to type works, at tiny size; what it links to is there."""
 
 import re
 import shlex
@@ -180,3 +180,32 @@ def test_every_python_example_runs(code, tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+RESULTS = ROOT / "experiments" / "benchmarks" / "results"
+
+
+def test_the_results_page_names_every_record_and_only_those():
+    page = (RESULTS / "README.md").read_text()
+    named = set(re.findall(r"[\w-]+\.(?:json|png|gif|mp4)\b", page)) - {"RECORD.json"}
+    assert named == {path.name for path in RESULTS.iterdir()} - {"README.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", RESULTS / "README.md"], ids=["readme", "results"]
+)
+def test_links_within_the_project_lead_somewhere(page):
+    anchors = {
+        path: {
+            re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+        }
+        for path in (ROOT / "README.md", RESULTS / "README.md")
+    }
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text())
+    assert links
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name if name else page).resolve()
+        assert target.exists(), link
+        assert not anchor or anchor in anchors[target], link
