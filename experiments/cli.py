@@ -15,6 +15,7 @@ import tyro
 from quickstudy.envs.errors import unknown
 from quickstudy.envs.registry import FAMILIES
 from quickstudy.experiments.classroom_cli import Classroom
+from quickstudy.experiments.compare_config import CompareConfig
 from quickstudy.experiments.config import TrainConfig, resolve_device
 from quickstudy.experiments.console import make_console
 from quickstudy.experiments.discovery_cli import Discover, study_command
@@ -137,53 +138,23 @@ class Compare:
     What is finished in the folder is not repeated, what was cut off goes on.
     """
 
-    families: tyro.conf.Positional[tuple[str, ...]]
-    """Families, each as Family or Family/HxK (episode length × episodes per trial)."""
-    agents: tuple[str, ...] = ("rl2",)
-    """Agents; `quickstudy list` shows them. Each alone, with an objective (rl2@dpo), with a teacher
-    (rl2+alp-gmm, rl2@dpo+alp-gmm), or with a teacher and what it is told (rl2+alp-gmm:gain)."""
-    seeds: int = 3
-    """Training seeds 0 … seeds − 1 of each."""
-    frames: int = 1_000_000
-    """Training frames of each run."""
-    train_options: dict[str, str] = field(default_factory=dict)
-    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …, such as
-    worlds 32 learner.minibatch-frames 1600."""
-    tasks: int = 128
-    """Test tasks each trained agent is scored on."""
-    folder: Path = Path("runs/compare")
-    """Where the runs are kept."""
-    jobs: int = 1
-    """Runs at a time, each on its share of the processors."""
-    device: str = "auto"
-    """Where to run: auto, cpu, cuda or warp-cpu."""
+    config: Annotated[CompareConfig, tyro.conf.arg(name="")]
     json: Path | None = None
     """Write the table's figures, versions and the command to this file."""
     plot: Path | None = None
     """Draw the last episode's return against the episode length into this PNG, SVG or PDF."""
 
     def __call__(self) -> None:
-        from quickstudy.experiments.compare import CompareConfig, compare, record
+        from quickstudy.experiments.compare import compare, record
         from quickstudy.experiments.plots import plot_by_length, require_matplotlib
 
         require_folder_of(self.json)
         if self.plot is not None:
             require_folder_of(self.plot)
             require_matplotlib()
-        config = CompareConfig(
-            self.families,
-            self.agents,
-            self.seeds,
-            self.frames,
-            self.train_options,
-            self.tasks,
-            self.folder,
-            self.jobs,
-            self.device,
-        )
-        rows = compare(config, make_console())
+        rows = compare(self.config, make_console())
         if self.json is not None:
-            self.json.write_text(json.dumps(record(config, rows), indent=1) + "\n")
+            self.json.write_text(json.dumps(record(self.config, rows), indent=1) + "\n")
         if self.plot is not None:
             plot_by_length(rows, self.plot)
 

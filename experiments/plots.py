@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from quickstudy.experiments.compare import Arena, Row
+from quickstudy.experiments.compare import Row
+from quickstudy.experiments.compare_config import Arena
 
 
 def has_matplotlib() -> bool:

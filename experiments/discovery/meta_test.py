@@ -21,7 +21,8 @@ from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.objectives.registry import DISCOVERED, make_objective
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.errors import require_positive
-from quickstudy.experiments.compare import Arena, Row, row_of
+from quickstudy.experiments.compare import Row, row_of
+from quickstudy.experiments.compare_config import Arena
 from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.discovery.meta_test_table import table
 from quickstudy.experiments.run_folder import RunFolder

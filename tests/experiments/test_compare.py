@@ -9,14 +9,8 @@ from rich.console import Console
 
 from quickstudy.experiments import compare as compare_module
 from quickstudy.experiments import training_runs
-from quickstudy.experiments.compare import (
-    Arena,
-    CompareConfig,
-    Contender,
-    compare,
-    record,
-    training_run,
-)
+from quickstudy.experiments.compare import compare, record, training_run
+from quickstudy.experiments.compare_config import Arena, CompareConfig, Contender
 from quickstudy.experiments.training_runs import TrainingRun, shares, train
 
 TINY = CompareConfig(families=("ProbeArm/1x4",), agents=("markov",), seeds=2, frames=64, tasks=6)

@@ -20,7 +20,8 @@ from quickstudy.envs.devices import find_device
 from quickstudy.experiments import cli, config, doctor, gpu_doctor, train
 from quickstudy.experiments.anchors import measure_anchors
 from quickstudy.experiments.checkpoint import Checkpoints, moved
-from quickstudy.experiments.compare import CompareConfig, compare
+from quickstudy.experiments.compare import compare
+from quickstudy.experiments.compare_config import CompareConfig
 from quickstudy.experiments.config import TrainConfig, can_use_cuda, resolve, resolve_device
 from quickstudy.experiments.evaluate_runs import evaluate_runs, export_memory
 from quickstudy.experiments.gpu_doctor import gpu_findings, parse_driver_cuda

@@ -12,7 +12,8 @@ from quickstudy.agents.objectives.drift_objective import DPO
 from quickstudy.agents.objectives.drifts import LearnedDrift, LearnedDriftConfig
 from quickstudy.agents.objectives.ppo import PPO
 from quickstudy.agents.objectives.schedule import Schedule, ScheduleConfig
-from quickstudy.experiments.compare import Arena, CompareConfig, Contender, training_run
+from quickstudy.experiments.compare import training_run
+from quickstudy.experiments.compare_config import Arena, CompareConfig, Contender
 from quickstudy.experiments.config import TrainConfig, resolve
 from quickstudy.experiments.training import Training
 

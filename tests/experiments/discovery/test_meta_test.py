@@ -11,7 +11,8 @@ from rich.console import Console
 from quickstudy.agents.objectives.discovered import Discovered, Provenance
 from quickstudy.agents.objectives.drifts import LearnedDrift, LearnedDriftConfig
 from quickstudy.agents.objectives.lpg import LPG, LPGConfig
-from quickstudy.experiments.compare import Arena, Row
+from quickstudy.experiments.compare import Row
+from quickstudy.experiments.compare_config import Arena
 from quickstudy.experiments.discovery import meta_test as meta_test_module
 from quickstudy.experiments.discovery.meta_test import (
     TUNING_SEED,
