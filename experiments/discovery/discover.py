@@ -2,20 +2,21 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from torch import Tensor
 
 from quickstudy.agents.objectives.discovered import Discovered, Provenance
 from quickstudy.envs.atomic_files import write_json
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.console import make_console
 from quickstudy.experiments.discovery.config import DiscoverConfig, build_estimator
-from quickstudy.experiments.discovery.discovery import Discovery, Generation, centre_figures
+from quickstudy.experiments.discovery.discovery import Discovery, Generation
 from quickstudy.experiments.discovery.display import Display
 from quickstudy.experiments.discovery.options import spelled
 from quickstudy.experiments.discovery.workers import Workers
@@ -158,24 +159,36 @@ def _conclude(
     discovery: Discovery, run: RunFolder, dashboard: Dashboard, workers: Workers, console: Console
 ) -> None:
     """Score the final rule on fresh lives, and write it as a file of its own."""
-    score_n, steps = discovery.judge(workers)
-    figures = {f"final/{k.removeprefix('centre/')}": v for k, v in centre_figures(score_n).items()}
+    verdict = discovery.judge(workers)
+    figures = verdict.figures()
     write_json(
         run.path / "evaluation.json",
         {
             "figures": figures,
-            "scores": [s if math.isfinite(s) else None for s in score_n.tolist()],
-            "steps": steps,
+            "scores": _finite(verdict.score_n),
+            "first_scores": _finite(verdict.first_n),
+            "steps": verdict.steps,
         },
     )
     dashboard.hyperparameters(discovery.config.to_dict(), figures)
     _draw(discovery, dashboard)
-    if "final/score" in figures:
-        point, low, high = (figures[f"final/score{end}"] for end in ("", "_low", "_high"))
-        lives = f"{len(score_n)} fresh lives"
-        console.print(f"Score of {lives}: {point:.4g} [{low:.4g}, {high:.4g}]", markup=False)
+    lives = f"Score of {len(verdict.score_n)} fresh lives"
+    console.print(f"{lives}: {shown(figures, 'final/score')}", markup=False)
+    console.print(f"More than its first rule: {shown(figures, 'final/gain')}", markup=False)
     rule = _write_rule(discovery, run.path / RULE)
     console.print(f"Rule: {rule}" if rule else "(Rules of this kind stay in the checkpoints.)")
+
+
+def shown(figures: Mapping[str, float], name: str) -> str:
+    """A figure and its interval; what it says if there is none."""
+    if name not in figures:
+        return "unknown, every agent broke"
+    point, low, high = (figures[name + end] for end in ("", "_low", "_high"))
+    return f"{point:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def _finite(score_n: Tensor) -> list[float | None]:
+    return [score if math.isfinite(score) else None for score in score_n.tolist()]
 
 
 def _write_rule(discovery: Discovery, path: Path) -> Path | None:

@@ -33,6 +33,30 @@ class Generation:
     """Environment steps of the estimate and of scoring the centre."""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a discovery came to, on n lives that had no part in it."""
+
+    score_n: Tensor
+    """Scores of the final rule, life by life, the longest lives first."""
+    first_n: Tensor
+    """Scores, in the same lives, of the rule that it began with."""
+    steps: int
+    """Environment steps of both."""
+
+    def figures(self) -> dict[str, float]:
+        """Means with their 95 % intervals over lives; the gain is the mean of their differences.
+
+        Only lives that did not break count (for a gain, under neither rule).
+        """
+        return {
+            "final/broken": float((~sound(self.score_n)).sum()),
+            **_mean_figures("final/score", self.score_n),
+            **_mean_figures("first/score", self.first_n),
+            **_mean_figures("final/gain", self.score_n - self.first_n),
+        }
+
+
 class Discovery:
     """Climbs from generation to generation; all that the next depends on is in `state_dict`."""
 
@@ -87,11 +111,14 @@ class Discovery:
         spent = self.steps + self.centre_steps - before
         return Generation(metrics, time.perf_counter() - began, spent)
 
-    def judge(self, workers: Workers) -> tuple[Tensor, int]:
-        """Scores of fresh lives under the present rule, `(n,)`, and the steps they took."""
+    def judge(self, workers: Workers) -> Verdict:
+        """The present rule beside the one that the discovery began with, on fresh lives."""
         key_n = keys(self.config.seed, Purpose.CONCLUSION, 0, self.config.final_lives)
-        results = workers.run(live_jobs(self.lifetimes, self.centre, key_n, SHARD))
-        return _scores(results), _steps(results)
+        first = self.lifetimes.first_rule(self.config.seed)
+        jobs = [live_jobs(self.lifetimes, rule, key_n, SHARD) for rule in (self.centre, first)]
+        results = workers.run([*jobs[0], *jobs[1]])
+        final, begun = results[: len(jobs[0])], results[len(jobs[0]) :]
+        return Verdict(_scores(final), _scores(begun), _steps(results))
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types."""
@@ -137,16 +164,17 @@ class Discovery:
 
 def centre_figures(score_n: Tensor) -> dict[str, float]:
     """Mean of a rule's scores and its 95 % interval, over the lives that did not break."""
-    finite = score_n[sound(score_n)]
-    broken = {"centre/broken": float(len(score_n) - len(finite))}
+    broken = float((~sound(score_n)).sum())
+    return {"centre/broken": broken} | _mean_figures("centre/score", score_n)
+
+
+def _mean_figures(name: str, x_n: Tensor) -> dict[str, float]:
+    """Mean and interval of what is finite, under three names; nothing of nothing."""
+    finite = x_n[sound(x_n)]
     if len(finite) == 0:
-        return broken
+        return {}
     interval = mean_interval(finite.numpy())
-    return broken | {
-        "centre/score": interval.point,
-        "centre/score_low": interval.low,
-        "centre/score_high": interval.high,
-    }
+    return {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _scores(results: Sequence[Shard]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,7 +12,7 @@ from quickstudy.agents.objectives.lpg import LPG
 from quickstudy.agents.objectives.schedule import Schedule
 from quickstudy.envs.atomic_files import read_json, write_json
 from quickstudy.envs.errors import require_positive
-from quickstudy.experiments.discovery.discover import RULE
+from quickstudy.experiments.discovery.discover import RULE, shown
 from quickstudy.experiments.discovery.drift_report import drift_findings
 from quickstudy.experiments.discovery.findings import Findings, without_nan
 from quickstudy.experiments.discovery.lpg_report import lpg_findings
@@ -115,12 +114,7 @@ def _origin(found: Discovered, file: Path) -> Table:
     table.add_row("environment steps", f"{origin.environment_steps:,}")
     evaluation = file.parent / "evaluation.json"
     if evaluation.exists():
-        table.add_row("score of the final rule", _interval(read_json(evaluation)["figures"]))
+        figures = read_json(evaluation)["figures"]
+        table.add_row("score of the final rule", shown(figures, "final/score"))
+        table.add_row("more than its first rule", shown(figures, "final/gain"))
     return table
-
-
-def _interval(figures: dict[str, Any]) -> str:
-    if "final/score" not in figures:
-        return "every agent broke"
-    point, low, high = (figures[f"final/score{end}"] for end in ("", "_low", "_high"))
-    return f"{point:.4g} [{low:.4g}, {high:.4g}]"

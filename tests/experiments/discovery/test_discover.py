@@ -1,6 +1,7 @@
 """Discoveries: what they leave behind, and that stopping, going on and processes change nothing."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from quickstudy.experiments.discovery import discovery as discovery_module
 from quickstudy.experiments.discovery import presets
 from quickstudy.experiments.discovery.config import DiscoverConfig, build_estimator
 from quickstudy.experiments.discovery.discover import discover, resume
-from quickstudy.experiments.discovery.discovery import Discovery
+from quickstudy.experiments.discovery.discovery import Discovery, Verdict
 from quickstudy.experiments.discovery.estimators import ESTIMATORS
 from quickstudy.experiments.discovery.jobs import estimate_jobs
 from quickstudy.experiments.discovery.keys import Purpose, keys
@@ -106,7 +107,7 @@ def test_a_run_leaves_everything_behind(finished):
     assert {f"discovery/{name}" for name in names} <= last.keys()
     assert last["centre/score_low"] < last["centre/score"] < last["centre/score_high"]
     evaluation = json.loads((finished / "evaluation.json").read_text())
-    assert len(evaluation["scores"]) == 7
+    assert len(evaluation["scores"]) == len(evaluation["first_scores"]) == 7
     state = final_state(finished)
     assert (state["generation"], state["steps"]) == (12, last["frames"])
 
@@ -182,8 +183,28 @@ def test_a_discovery_raises_the_score(tmp_path):
     lifetimes = NoisyQuadraticConfig(max_updates=20).build()
     key_n = keys(0, Purpose.CONCLUSION, 0, 64)
     before = lifetimes.live(lifetimes.first_rule(0).expand(64, -1), key_n).score_P
-    after = torch.tensor(json.loads((run / "evaluation.json").read_text())["scores"])
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    after = torch.tensor(evaluation["scores"])
     assert after.mean() > before.mean() + 0.5
+    assert sorted(evaluation["first_scores"]) == pytest.approx(sorted(before.tolist()))
+    assert evaluation["figures"]["final/gain_low"] > 0.5
+
+
+def test_a_gain_by_hand():
+    """Of three lives one breaks under the final rule: gains 2 and 4, whose mean is 3."""
+    verdict = Verdict(torch.tensor([3.0, math.nan, 4.0]), torch.tensor([1.0, 1.0, 0.0]), 10)
+    figures = verdict.figures()
+    assert figures["final/broken"] == 1
+    assert figures["final/score"] == 3.5
+    assert figures["first/score"] == pytest.approx(2 / 3)
+    assert figures["final/gain"] == 3
+    assert figures["final/gain_low"] < 3 < figures["final/gain_high"]
+
+
+def test_nothing_is_said_of_agents_that_all_broke():
+    figures = Verdict(torch.full((2,), math.nan), torch.zeros(2), 10).figures()
+    assert "final/score" not in figures
+    assert "final/gain" not in figures
 
 
 # --- stopping and going on --------------------------------------------------------------------
