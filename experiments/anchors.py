@@ -5,7 +5,6 @@ random, a `markov` agent trained on the family, and the oracle told one and the 
 (the best is chosen on `train` tasks, its score taken on `test` tasks).
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from quickstudy.experiments.policies import (
     RandomPolicy,
     ZeroPolicy,
 )
-from quickstudy.experiments.run_folder import RunFolder, package_versions, typed
+from quickstudy.experiments.run_folder import RunFolder, command_line, package_versions
 from quickstudy.experiments.statistics import mean_interval
 
 NUM_BELIEFS = 16
@@ -116,7 +115,7 @@ def measure_anchors(
         num_tasks,
         seed,
         versions,
-        typed(sys.argv[1:]),
+        command_line(),
         [RunFolder(run).command for run in (oracle_run, markov_run) if run],
     )
 

@@ -111,7 +111,7 @@ class RunFolder:
     def command(self) -> str:
         """What the run was made by, as it is typed."""
         environment = json.loads((self.path / "environment.json").read_bytes())
-        return typed(environment["command"][1:])
+        return typed(environment["command"])
 
     def close(self) -> None:
         """Release the lock."""
@@ -250,15 +250,16 @@ def environment(command: list[str]) -> dict[str, Any]:
     }
 
 
-def typed(arguments: Sequence[str]) -> str:
-    """A call of `quickstudy` with these arguments, as people type it."""
-    return " ".join(["quickstudy", *arguments])
+def typed(command: Sequence[str]) -> str:
+    """A command as people type it: `quickstudy` however it was started, no folder of a program."""
+    program, *arguments = command
+    name = Path(program).name
+    return " ".join(["quickstudy" if name == "cli.py" else name, *arguments])
 
 
 def command_line() -> str:
-    """What this process was called with, without the program's folder."""
-    program, *arguments = sys.argv
-    return " ".join([Path(program).name, *arguments])
+    """What this process was called with."""
+    return typed(sys.argv)
 
 
 def package_versions() -> dict[str, str | None]:

@@ -22,7 +22,6 @@ from quickstudy.experiments.discovery.options import spelled
 from quickstudy.experiments.discovery.workers import Workers
 from quickstudy.experiments.run_folder import (
     RunFolder,
-    command_line,
     default_path,
     package_versions,
 )
@@ -175,7 +174,7 @@ def _conclude(
     lives = f"Score of {len(verdict.score_n)} fresh lives"
     console.print(f"{lives}: {shown(figures, 'final/score')}", markup=False)
     console.print(f"More than its first rule: {shown(figures, 'final/gain')}", markup=False)
-    rule = _write_rule(discovery, run.path / RULE)
+    rule = _write_rule(discovery, run)
     console.print(f"Rule: {rule}" if rule else "(Rules of this kind stay in the checkpoints.)")
 
 
@@ -191,7 +190,7 @@ def _finite(score_n: Tensor) -> list[float | None]:
     return [score if math.isfinite(score) else None for score in score_n.tolist()]
 
 
-def _write_rule(discovery: Discovery, path: Path) -> Path | None:
+def _write_rule(discovery: Discovery, run: RunFolder) -> Path | None:
     """The discovered rule as a file, if it is of a kind that others can learn by."""
     describe = discovery.plan.preset.rule
     if describe is None:
@@ -204,9 +203,9 @@ def _write_rule(discovery: Discovery, path: Path) -> Path | None:
         "lives": spelled(discovery.plan.lives),
     }
     seeds = (discovery.config.seed,)
-    provenance = Provenance(command_line(), seeds, spent, package_versions(), notes)
-    Discovered(kind, network, discovery.centre, provenance).save(path)
-    return path
+    provenance = Provenance(run.command, seeds, spent, package_versions(), notes)
+    Discovered(kind, network, discovery.centre, provenance).save(run.path / RULE)
+    return run.path / RULE
 
 
 def _workers(discovery: Discovery) -> Workers:

@@ -3,6 +3,7 @@
 Shape legend: W windows, P streams.
 """
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.discovery.online import Online
 from quickstudy.experiments.progress import PLAIN_LINES
-from quickstudy.experiments.run_folder import RunFolder, command_line
+from quickstudy.experiments.run_folder import RunFolder
 from quickstudy.experiments.signals import StopRequest
 
 SAVE_EVERY = 500
@@ -116,7 +117,7 @@ def _progress(run: OnlineRun, seconds: float) -> str:
 
 
 def _opened(folder: Path, config: dict[str, Any]) -> RunFolder:
-    command = command_line().split()
+    command = sys.argv
     if not (folder / "config.json").exists():
         return RunFolder.create(folder, config, command)
     kept = RunFolder(folder).config()

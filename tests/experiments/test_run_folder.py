@@ -21,6 +21,7 @@ from quickstudy.experiments.run_folder import (
     RunFolder,
     default_path,
     git_state,
+    typed,
     write_atomically,
 )
 
@@ -40,6 +41,12 @@ def file_limit():
         resource.RLIMIT_FSIZE, old if size is None else (size, old[1])
     )
     resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/quickstudy", "/lib/experiments/cli.py"])
+def test_a_command_is_written_as_people_type_it(program):
+    assert typed([program, "train", "PointGoal"]) == "quickstudy train PointGoal"
+    assert typed(["/home/me/study.py", "3"]) == "study.py 3"
 
 
 def test_a_run_records_its_configuration_and_surroundings(tmp_path):

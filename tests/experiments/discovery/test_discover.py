@@ -350,6 +350,23 @@ def test_every_preset_makes_its_first_generation(name, tmp_path):
         assert found.provenance.notes["lives"]["max_updates"] == "1"
 
 
+def test_a_rule_names_the_command_that_began_its_discovery(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["quickstudy", "discover", "begun"])
+    lives = {"min_updates": "1", "max_updates": "1"}
+    config = DiscoverConfig(
+        "lpg-small",
+        lives=lives,
+        estimator_options={"pairs": "1"},
+        generations=1,
+        centre_lives=2,
+        final_lives=2,
+    )
+    run = discover(config, tmp_path / "run", SILENT)
+    monkeypatch.setattr(sys, "argv", ["quickstudy", "discover", "--resume"])
+    resume(run, console=SILENT)
+    assert Discovered.load(run / "rule.json").provenance.command == "quickstudy discover begun"
+
+
 def test_pictures_of_the_rule(tmp_path, monkeypatch):
     def draw(lives, rule_M):
         return {"rule/square": np.zeros((4, 6, 3), dtype=np.uint8)}
