@@ -14,6 +14,7 @@ from torch import Tensor
 
 from quickstudy.envs.errors import require_positive
 from quickstudy.envs.family import Family, Outcome, unbounded_box, unit_box
+from quickstudy.envs.metaworld.experts import scripted_action
 from quickstudy.envs.metaworld.manual import manual
 from quickstudy.envs.metaworld.package import load_metaworld
 from quickstudy.envs.metaworld.workers import Workers
@@ -89,6 +90,12 @@ class MetaWorld(Family):
 
     def _observe(self) -> Tensor:
         return self._observation_NO
+
+    def expert_action(self, belief_ND: Tensor) -> Tensor:
+        """Meta-World's scripted policy of the believed environment, shown the believed goal."""
+        rows = zip(belief_ND.int().tolist(), self._observation_NO.numpy(), strict=True)
+        chosen = [scripted_action(task[0], task[1], observation) for task, observation in rows]
+        return torch.from_numpy(np.stack(chosen)).to(torch.float32)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {

@@ -1,7 +1,5 @@
 """Meta-World's scripted policies in our worlds, and which of their episodes count as solved."""
 
-import importlib
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -9,9 +7,11 @@ import torch
 
 import quickstudy  # noqa: F401  registers the families
 from quickstudy.envs.metaworld.environments import ENVIRONMENTS
+from quickstudy.envs.metaworld.experts import scripted_action
 from quickstudy.envs.metaworld.package import INSTALL, installed_version
 from quickstudy.envs.play import play_one_trial
 from quickstudy.envs.trials import FixedTasks, TrialEnv
+from quickstudy.experiments.policies import ExpertPolicy
 
 needs_metaworld = pytest.mark.skipif(installed_version() is None, reason=f"needs {INSTALL}")
 
@@ -25,22 +25,9 @@ def tasks(*pairs):
 # --- scripted policies ------------------------------------------------------------------------
 
 
-class Scripted:
-    """Meta-World's own scripted policies, one for each world's environment."""
-
-    def begin(self, env):
-        table = importlib.import_module("metaworld.policies").ENV_POLICY_MAP
-        self._policies = [table[f"{ENVIRONMENTS[int(task[0])]}-v3"]() for task in env.tasks]
-
-    def act(self, time_step):
-        rows = time_step.observation.double().numpy()
-        chosen = [policy.get_action(row) for policy, row in zip(self._policies, rows, strict=True)]
-        return torch.tensor(np.clip(chosen, -1, 1), dtype=torch.float32)
-
-
-def scripted_successes(chosen, **trial):
-    env = TrialEnv("MetaWorldMT50", len(chosen), task_source=FixedTasks(chosen), **trial)
-    results = play_one_trial(Scripted(), env, seed=0)
+def scripted_successes(chosen, family="MetaWorldMT50", belief=None, **trial):
+    env = TrialEnv(family, len(chosen), task_source=FixedTasks(chosen), **trial)
+    results = play_one_trial(ExpertPolicy(belief), env, seed=0)
     env.close()
     assert bool((results.lengths == env.episode_length).all())
     return results.successes, results.returns
@@ -58,6 +45,16 @@ def test_scripted_policies_solve_their_environments():
 
 
 @needs_metaworld
+def test_an_expert_is_told_a_goal_that_is_hidden_and_goes_where_it_is_told():
+    """Train goals 0 and 1 of reach are 12 cm apart; 5 cm are a success."""
+    chosen, trial = tasks(("reach", 0), ("reach", 1)), {"episodes_per_trial": 1}
+    trial |= {"family": "MetaWorldML1Reach", "episode_length": 80}
+    assert scripted_successes(chosen, **trial)[0].tolist() == [[True], [True]]
+    believed = scripted_successes(chosen, belief=chosen[1], **trial)[0]
+    assert believed.tolist() == [[False], [True]]
+
+
+@needs_metaworld
 @pytest.mark.slow
 def test_all_fifty_scripted_policies_succeed_on_this_mujoco():
     """On three goals each: 148 of 150, but for one each of basketball and door-open."""
@@ -71,7 +68,7 @@ def test_all_fifty_scripted_policies_succeed_on_this_mujoco():
 # --- success ----------------------------------------------------------------------------------
 
 
-class Sometimes(Scripted):
+class Sometimes(ExpertPolicy):
     """Goes to the goal in some episodes only: `goes` says in which, by world."""
 
     def __init__(self, goes, steps):
@@ -121,14 +118,13 @@ def test_gymnasium_shows_success_where_meta_world_does():
     chosen = tasks(("reach", 0), ("reach", 1)).numpy()
     name = "quickstudy/MetaWorldMT1Reach-v0"
     envs, env = gym.make_vec(name, num_envs=2, task=chosen), gym.make(name, task=chosen[0])
-    policy = importlib.import_module("metaworld.policies").ENV_POLICY_MAP["reach-v3"]()
     observation, _ = env.reset(seed=0)
     envs.reset(seed=0)
     successes = []
     for _ in range(60):
-        action = np.clip(policy.get_action(observation.astype(float)), -1, 1).astype(np.float32)
-        observation, _, _, _, info = env.step(action)
-        both = envs.step(np.stack([action, np.zeros(4, np.float32)]))[4]
+        action = scripted_action(*chosen[0].astype(int), observation.astype(float))
+        observation, _, _, _, info = env.step(action.astype(np.float32))
+        both = envs.step(np.stack([action, np.zeros(4)]).astype(np.float32))[4]
         assert both["_success"].all()
         successes.append([info["success"], *both["success"].tolist()])
     single, scripted, still = zip(*successes, strict=True)
