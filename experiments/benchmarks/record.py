@@ -1,4 +1,4 @@
-"""Makes one JSON record of a finished run: what it was, what it reached, and its curve.
+"""One JSON record of a finished training or discovery: what it was, what it reached, its curve.
 
 python -m quickstudy.experiments.benchmarks.record RUN RECORD.json [EVALUATION.json]
 
@@ -13,6 +13,10 @@ from typing import Any
 from quickstudy.experiments.run_folder import RunFolder
 
 CURVE_POINTS = 100
+CURVES = ("adapt/", "eval/", "centre/", "discovery/", "rule/")
+"""What a curve is kept of: of a training the first two, of a discovery the others."""
+SECONDS = ("perf/rollout_seconds", "perf/update_seconds", "perf/seconds")
+"""What adds up to the time of a training (the first two), and of a discovery."""
 MOST_TASKS = 1000
 """Of more tasks, only what is said about them is kept."""
 PER_TASK = (
@@ -30,24 +34,21 @@ def record(run_dir: Path, evaluation: Path | None = None) -> dict[str, Any]:
     """
     run = RunFolder(run_dir)
     rows = run.metrics.rows()
-    seconds = sum(
-        row["perf/rollout_seconds"] + row["perf/update_seconds"] for row in run.perf.rows()
-    )
+    seconds = sum(row[name] for row in run.perf.rows() for name in SECONDS if name in row)
     environment = json.loads((run_dir / "environment.json").read_text())
-    program, *arguments = environment["command"]
-    environment["command"] = [Path(program).name, *arguments]
+    environment["command"] = run.command.split()
     return {
         "config": run.config(),
         "environment": environment,
         "training_seconds": round(seconds, 1),
         "evaluation": _evaluation(evaluation or run_dir / "evaluation.json"),
-        "curve": [_adaptation(row) for row in _thinned(rows)],
+        "curve": [_curve_point(row) for row in _thinned(rows)],
     }
 
 
 def _evaluation(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text())
-    if len(found["tasks"]) > MOST_TASKS:
+    if len(found.get("tasks", ())) > MOST_TASKS:
         found = {name: value for name, value in found.items() if name not in PER_TASK}
     return found
 
@@ -58,8 +59,8 @@ def _thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows[step - 1 :: step] if len(rows) % step == 0 else [*rows[step - 1 :: step], rows[-1]]
 
 
-def _adaptation(row: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in row.items() if name.startswith(("adapt/", "eval/"))}
+def _curve_point(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if name.startswith(CURVES)}
     return {"update": row["update"], "frames": row["frames"], **kept}
 
 

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from quickstudy.agents.lifetimes.noisy_quadratic import NoisyQuadraticConfig
 from quickstudy.agents.objectives.discovered import Discovered
+from quickstudy.experiments.benchmarks.record import record
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.discovery import discover as discover_module
 from quickstudy.experiments.discovery import discovery as discovery_module
@@ -377,3 +378,14 @@ def test_pictures_of_the_rule(tmp_path, monkeypatch):
     events = events_of(run, "images")
     # After generations 2 and 4, and at the end.
     assert [image.width for image in events.Images("rule/square")] == [6, 6, 6]
+
+
+def test_a_finished_discovery_makes_one_record(finished):
+    made = record(finished)
+    assert made["config"]["preset"] == "noisy-quadratic"
+    assert made["evaluation"] == json.loads((finished / "evaluation.json").read_text())
+    assert [point["update"] for point in made["curve"]] == list(range(1, 13))
+    assert made["curve"][0].keys() > {"discovery/fitness", "centre/score", "frames"}
+    perf = [json.loads(line) for line in (finished / "perf.jsonl").read_text().splitlines()]
+    seconds = sum(row["perf/seconds"] for row in perf)
+    assert made["training_seconds"] == pytest.approx(seconds, abs=0.05)
