@@ -52,14 +52,14 @@ def test_every_file_is_in_the_wheel(installed, tmp_path):
     assert installed.parent in package.parents, "the checkout was imported, not the wheel"
     for part in ("envs", "agents", "curricula", "experiments"):
         for file in (ROOT / part).rglob("*"):
-            if file.suffix in {".py", ".xml", ".c"} or file.name == "anchors.json":
+            if file.suffix in {".py", ".xml", ".c"} or file.name in {"anchors.json", "ta-lpo.json"}:
                 assert (package / file.relative_to(ROOT)).is_file(), file
     assert (package / "py.typed").is_file()
 
 
 def test_the_installed_command_trains_and_evaluates(installed, tmp_path):
     train = "quickstudy train HalfCheetahDir --frames 80 --worlds 2 --episode-length 10 --run-dir r"
-    run(installed, tmp_path, *train.split())
+    run(installed, tmp_path, *train.split(), "--objective", "discovered:ta-lpo")
     shown = run(installed, tmp_path, *"quickstudy eval r --tasks 2".split())
     assert "episode 2" in shown
     assert not list(tmp_path.rglob("MUJOCO_LOG.TXT"))

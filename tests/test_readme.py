@@ -61,6 +61,17 @@ DISCOVERY |= {
     "unseen": ["--folder", "runs/unseen", "--tasks", "bandit", "--updates", "2", *GRID, *RULES],
 }
 DISCOVERY["unseen"] += ["--evaluation-steps", "10"]
+META_TEST = [
+    "--families",
+    "PointGoal/5x2",
+    "--agents",
+    "markov",
+    "--rates",
+    "0.001",
+    "--seeds",
+    "1",
+]
+DISCOVERY["meta-test"] = [*META_TEST, "--against", "ppo", "--frames", "40", "--tasks", "2"]
 """What a README's discover command is followed by here."""
 AGENT = ["--student-options", "family", "ParkourStumps", "agent", "markov", "worlds", "2"]
 AGENT += ["episode_length", "5"]
@@ -132,6 +143,7 @@ def of_discovery(command: list[str]) -> bool:
     return command[1] == "discover"
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_discovery_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()

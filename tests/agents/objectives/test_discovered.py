@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from quickstudy.agents.objectives.discovered import (
     shipped_names,
 )
 from quickstudy.agents.objectives.dpo_family import DPOFamily, DPOFamilyConfig
+from quickstudy.agents.objectives.drift_check import check_drift
 from quickstudy.agents.objectives.drifts import LearnedDrift, LearnedDriftConfig
+from quickstudy.agents.objectives.lifetime import Lifetime
 from quickstudy.agents.objectives.lpg import LPG, LPGConfig
 from quickstudy.agents.objectives.ppo import PPOConfig
 from quickstudy.agents.objectives.registry import make_objective, objective_names, portable_name
@@ -118,9 +121,22 @@ def test_shipped_rules_go_by_their_names(tmp_path, monkeypatch):
 
 
 def test_what_is_shipped_can_be_loaded():
+    assert "ta-lpo" in shipped_names()
     for name in shipped_names():
         found = Discovered.load(find_discovered(name))
         assert found.provenance.command.startswith("quickstudy discover"), name
+
+
+def test_the_shipped_drift_is_one_and_changes_over_a_life():
+    found = Discovered.load(find_discovered("ta-lpo"))
+    drift = partial(found.network, found.rule_M.double())
+    assert check_drift(drift).passes()
+    log_ratio_R = torch.linspace(-0.6, 0.6, 13, dtype=torch.float64)
+    total, advantage_R = torch.tensor(100), torch.ones_like(log_ratio_R)
+    young, old = (
+        drift(log_ratio_R, advantage_R, Lifetime(torch.tensor(n), total)) for n in (0, 99)
+    )
+    assert (young - old).abs().max() > 0.05
 
 
 def test_a_path_is_made_absolute(tmp_path, monkeypatch):
