@@ -31,6 +31,8 @@ from quickstudy.experiments.statistics import mean_interval
 
 NUM_BELIEFS = 16
 """Fixed beliefs tried for the non-adaptive anchor."""
+MOST_TOLD = 10
+"""As many numbers of a belief are named."""
 BELIEF_TASKS = 64
 """Train tasks on which they are compared."""
 RANDOM = "uniformly random actions"
@@ -197,9 +199,8 @@ def _non_adaptive(test: Trial, oracle: _Oracle | None, markov: tuple[Agent, str]
         candidates[markov[1]] = _Candidate(AgentPolicy(markov[0]), False)
     if oracle is not None:
         for belief_D in _beliefs(test.setup.family):
-            told = ", ".join(f"{value:.3g}" for value in belief_D.tolist())
-            policy = oracle.make(belief_D)
-            candidates[f"{oracle.name} told {told} everywhere"] = _Candidate(policy, True)
+            told = f"{oracle.name} told {belief_in_words(belief_D.tolist())} everywhere"
+            candidates[told] = _Candidate(oracle.make(belief_D), True)
     train = replace(test, split="train", num_tasks=BELIEF_TASKS)
     scores = {
         name: float(_revealed(train, c.reveal_task).returns(c.policy).mean())
@@ -208,6 +209,12 @@ def _non_adaptive(test: Trial, oracle: _Oracle | None, markov: tuple[Agent, str]
     name = max(scores, key=scores.__getitem__)
     best = candidates[name]
     return _revealed(test, best.reveal_task).anchor(best.policy, name)
+
+
+def belief_in_words(belief: Sequence[float]) -> str:
+    """Its numbers; of many, the first."""
+    told = ", ".join(f"{value:.3g}" for value in belief[:MOST_TOLD])
+    return told if len(belief) <= MOST_TOLD else f"{told}, … ({len(belief)} numbers)"
 
 
 def _beliefs(family: str) -> Tensor:

@@ -8,11 +8,17 @@ import pytest
 from quickstudy.envs.anchors import ANCHORS_FILE, Anchor
 from quickstudy.envs.families.point_goal import PointGoal
 from quickstudy.experiments.anchors import (
+    belief_in_words,
     hides_something,
     judged,
     late_rise,
     measure_anchors,
 )
+
+
+def test_a_long_belief_is_told_in_part():
+    assert belief_in_words([0.5, -1 / 3]) == "0.5, -0.333"
+    assert belief_in_words([1.0] * 11) == ", ".join(["1"] * 10) + ", … (11 numbers)"
 
 
 def test_the_late_rise_is_the_last_step_between_fifths():
