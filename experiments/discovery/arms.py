@@ -18,12 +18,14 @@ from torch import Tensor
 from quickstudy.agents.objectives.lifetime import TimeFeatures
 from quickstudy.experiments.checkpoint import Checkpoints
 from quickstudy.experiments.discovery.config import DiscoverConfig, resolve
-from quickstudy.experiments.discovery.discover import discover, resume
+from quickstudy.experiments.discovery.side_by_side import bring_to_their_ends
 from quickstudy.experiments.run_folder import RunFolder
 
 _CENTRE_LIVES = 4
 _FINAL_LIVES = 64
 """Looks at the rule during a discovery; studies judge it themselves."""
+WHOLE = "64"
+"""A shard that holds all candidates: each discovery has a process to itself."""
 _FREE = {"processes", "checkpoint_interval", "picture_interval"}
 """What changes no figure."""
 
@@ -40,7 +42,7 @@ class Arm:
     estimator_options: dict[str, str] = field(default_factory=dict)
     optimiser: dict[str, str] = field(default_factory=dict)
 
-    def config(self, seed: int, steps: int, processes: int) -> DiscoverConfig:
+    def config(self, seed: int, steps: int) -> DiscoverConfig:
         """One discovery of this arm, that ends with the generation which reaches the steps."""
         return DiscoverConfig(
             preset=self.preset,
@@ -52,7 +54,6 @@ class Arm:
             centre_lives=_CENTRE_LIVES,
             final_lives=_FINAL_LIVES,
             seed=seed,
-            processes=processes,
         )
 
 
@@ -71,7 +72,8 @@ class Finding:
 
 def lpg_arm(time: TimeFeatures, lives: dict[str, str]) -> Arm:
     """TA-LPG with these time features (none: LPG), by the preset's evolution strategy."""
-    return Arm(f"lpg-{time}", "ta-lpg-small", {**lives, "rule.network.time": time})
+    lives = {**lives, "rule.network.time": time}
+    return Arm(f"lpg-{time}", "ta-lpg-small", lives, estimator_options={"shard": WHOLE})
 
 
 def discover_arms(
@@ -84,32 +86,25 @@ def discover_arms(
 ) -> dict[str, list[Finding]]:
     """Run what is not finished in the folder; the findings of each arm, in the order of the seeds.
 
-    All arms of a seed are run before the next seed begins.
+    All arms of a seed are begun before the next seed is.
 
     Raises:
-        ValueError: for an arm that cannot be run (before anything is), or a folder with a discovery
-            of another configuration, or one that is in use.
-        SystemExit: after a stop signal, once the discovery that ran is saved.
+        ValueError: for an arm that cannot be run, or a folder with a discovery of another
+            configuration (before anything is run), or one that is in use.
+        ChildProcessError: if a process failed; what others have done is saved.
+        SystemExit: after a stop signal, once the discoveries that ran are saved.
     """
     for arm in arms:
-        resolve(arm.config(0, steps, processes)).build_lifetimes()
-    paths = {(arm.name, seed): folder / f"{arm.name}-s{seed}" for seed in seeds for arm in arms}
-    for number, (arm, seed) in enumerate([(arm, seed) for seed in seeds for arm in arms], start=1):
-        path, config = paths[arm.name, seed], arm.config(seed, steps, processes)
-        if not _finished(path, config):
-            console.print(f"{arm.name}, seed {seed} ({number} of {len(paths)})", markup=False)
-            _bring_to_its_end(path, config, console)
+        resolve(arm.config(0, steps)).build_lifetimes()
+    runs = {
+        folder / f"{arm.name}-s{seed}": arm.config(seed, steps) for seed in seeds for arm in arms
+    }
+    missing = {path: config for path, config in runs.items() if not _finished(path, config)}
+    bring_to_their_ends(missing, processes, console)
     return {
-        arm.name: [_finding(paths[arm.name, seed], arm, seed, steps) for seed in seeds]
+        arm.name: [_finding(folder / f"{arm.name}-s{seed}", arm, seed, steps) for seed in seeds]
         for arm in arms
     }
-
-
-def _bring_to_its_end(path: Path, config: DiscoverConfig, console: Console) -> None:
-    if (path / "config.json").exists():
-        resume(path, console, config.processes)
-    else:
-        discover(config, path, console)
 
 
 def _finished(path: Path, config: DiscoverConfig) -> bool:
@@ -127,7 +122,7 @@ def _finished(path: Path, config: DiscoverConfig) -> bool:
 
 def _finding(path: Path, arm: Arm, seed: int, steps: int) -> Finding:
     state = Checkpoints(path / "checkpoints").load_latest()[0]
-    first_M = resolve(arm.config(seed, steps, 1)).build_lifetimes().first_rule(seed)
+    first_M = resolve(arm.config(seed, steps)).build_lifetimes().first_rule(seed)
     return Finding(first_M, state["rule"], state["steps"], state["generation"])
 
 

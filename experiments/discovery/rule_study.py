@@ -36,7 +36,7 @@ class RuleStudy:
     seed: int = 0
     """Decides those lives. The discoveries' seeds are 0, 1, …"""
     processes: int = 2
-    """How many work side by side; results do not depend on it."""
+    """How many discoveries, or exams, are under way at a time; results do not depend on it."""
 
     def check(self) -> None:
         """Raise `ValueError` for a count below 1."""
@@ -65,7 +65,7 @@ class RuleStudy:
 
 def lives_of(arm: Arm) -> TabularConfig:
     """Those that a tabular arm discovers on."""
-    lives = resolve(arm.config(0, 1, 1)).lives
+    lives = resolve(arm.config(0, 1)).lives
     assert isinstance(lives, TabularConfig)
     return lives
 

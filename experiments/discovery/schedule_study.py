@@ -24,7 +24,7 @@ from quickstudy.agents.lifetimes.tabular_rules import ScheduleRule
 from quickstudy.agents.objectives.lifetime import Lifetime
 from quickstudy.envs.errors import unknown
 from quickstudy.experiments.discovery.a2c_tuning import BASE, A2CGrid, TunedA2C
-from quickstudy.experiments.discovery.arms import Arm, Finding, described
+from quickstudy.experiments.discovery.arms import WHOLE, Arm, Finding, described
 from quickstudy.experiments.discovery.exams import Contender, Exam, Outcome
 from quickstudy.experiments.discovery.paired import (
     apart,
@@ -42,13 +42,13 @@ from quickstudy.experiments.discovery.rule_study import (
 )
 
 PRESET = "a2c-schedule"
-_GRADIENT = {"window": "5", "shard": "32"}
+_GRADIENT = {"window": "5", "shard": WHOLE}
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("open-es", PRESET),
-        Arm("open-es-wide", PRESET, estimator_options={"sigma": "0.5"}),
-        Arm("pes", PRESET, estimator="pes", estimator_options={"pairs": "32", "shard": "32"}),
+        Arm("open-es", PRESET, estimator_options={"shard": WHOLE}),
+        Arm("open-es-wide", PRESET, estimator_options={"sigma": "0.5", "shard": WHOLE}),
+        Arm("pes", PRESET, estimator="pes", estimator_options={"pairs": "32", "shard": WHOLE}),
         Arm("meta-gradient", PRESET, estimator="meta-gradient", estimator_options=_GRADIENT),
         Arm(
             "meta-gradient-fast",
@@ -63,7 +63,7 @@ ARMS = {
             estimator="meta-gradient",
             estimator_options={**_GRADIENT, "lifetime_value": "true"},
         ),
-        Arm("bmg", PRESET, estimator="bmg", estimator_options={"shard": "32"}),
+        Arm("bmg", PRESET, estimator="bmg", estimator_options={"shard": WHOLE}),
     )
 }
 """64 agents each. `wide` perturbs the weight's logarithm by about 1, where the preset's σ of 0.1

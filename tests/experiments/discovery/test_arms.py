@@ -56,7 +56,7 @@ def test_a_finding_is_what_the_discovery_of_its_seed_began_and_ended_with(finish
         assert (kept["seed"], kept["steps"]) == (seed, STEPS)
         state = Checkpoints(folder / f"es-s{seed}" / "checkpoints").load_latest()[0]
         assert torch.equal(found.rule_M, state["rule"])
-        assert torch.equal(found.first_M, Discovery(ES.config(seed, STEPS, 1)).centre)
+        assert torch.equal(found.first_M, Discovery(ES.config(seed, STEPS)).centre)
         assert not torch.equal(found.first_M, found.rule_M)
     assert not torch.equal(findings["es"][0].rule_M, findings["es"][1].rule_M)
 
@@ -114,7 +114,7 @@ def patched(monkeypatch):
 
 
 def test_lpg_arms_differ_in_what_they_show_of_time():
-    lives = [resolve(lpg_arm(time, LIVES).config(0, 1, 1)).lives for time in ("none", "raw")]
+    lives = [resolve(lpg_arm(time, LIVES).config(0, 1)).lives for time in ("none", "raw")]
     assert [found.rule.network.time for found in lives] == ["none", "raw"]
     assert replace(lives[0], rule=lives[1].rule) == lives[1]
     assert lives[0].max_updates == 5

@@ -87,10 +87,10 @@ def test_verdicts_by_hand():
 
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_can_be_built_with_64_agents(name):
-    estimator = build_estimator(ARMS[name].config(0, 1, 1))
+    estimator = build_estimator(ARMS[name].config(0, 1))
     config = estimator.config
     assert 64 in (2 * getattr(config, "pairs", 0), getattr(config, "agents", 0))
-    assert config.shard == 32
+    assert config.shard == 64
     if isinstance(estimator, MetaGradient):
         assert config.window == 5
         assert config.lifetime_value is (name == "meta-gradient-value")
