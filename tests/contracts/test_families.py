@@ -1,14 +1,13 @@
 """What every registered family promises, proved for each from its registry line alone.
 
-A new family is tested by being registered. `PROBE_POLICIES` and the hand-worked rewards at the end
-are the only things to add to.
+A new family is tested by being registered. Manuals: test_manuals.py; what a probe's best policy
+earns: tests/envs/test_probes.py.
 """
 
 import functools
 import importlib
 import inspect
 import pkgutil
-import re
 import subprocess
 import sys
 
@@ -119,78 +118,6 @@ def test_an_unregistered_family_is_reported_by_the_line_to_add():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_registered_name_is_the_classs(name):
     assert family_class(name).__name__ == name.replace("-legacy", "Legacy")
-
-
-# --- the docstring is the manual --------------------------------------------------------------
-
-
-def sections(name):
-    """The docstring's `## …` sections by title."""
-    parts = re.split(r"^## (.+)$", inspect.getdoc(family_class(name)), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def table_indices(section):
-    """All indices in a table's first column; `1–4` and `0, 1` name several."""
-    indices = []
-    for first, last in re.findall(r"(?:^\| |, )(\d+)(?:–(\d+))?(?=[^|\n]*\|)", section, re.M):
-        indices += range(int(first), int(last or first) + 1)
-    return indices
-
-
-def first_column(section):
-    """A section with its tables cut down to the first column."""
-    return re.sub(r"^(\|[^|\n]*\|).*$", r"\1", section, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_has_a_docstring_of_its_own(name):
-    assert family_class(name).__dict__["__doc__"]
-
-
-@pytest.mark.parametrize("name", TASK_FAMILIES)
-def test_the_manual_has_its_sections_in_order(name):
-    titles = [title for title in sections(name) if title in SECTIONS]
-    assert titles == list(SECTIONS)
-
-
-@pytest.mark.parametrize("name", TASK_FAMILIES)
-def test_the_manuals_tables_cover_every_index_once(name):
-    cls, manual = family_class(name), sections(name)
-    sizes = {"Task": cls.task_space.dim, "Observation": cls.observation_space.shape[0]}
-    if isinstance(cls.action_space, spaces.Box):
-        sizes["Action"] = cls.action_space.shape[0]
-    for title, size in sizes.items():
-        assert table_indices(first_column(manual[title])) == list(range(size)), title
-
-
-@pytest.mark.parametrize("name", TASK_FAMILIES)
-def test_the_manual_names_every_task_parameter_with_its_unit(name):
-    for parameter in family_class(name).task_space.parameters:
-        row = re.search(rf"\|[^\n]*\b{parameter.name}\b[^\n]*\|", sections(name)["Task"])
-        assert row, parameter.name
-        assert re.search(rf"\| {re.escape(parameter.unit)} \|$", row[0]), parameter.unit
-
-
-@pytest.mark.parametrize("name", TASK_FAMILIES)
-def test_the_manual_names_every_reward_term(name):
-    family = start(name, first_tasks(name, 2))
-    terms = family.step(random_actions(family, 0)).reward_terms
-    assert set(re.findall(r"`(\w+)` =", sections(name)["Reward"])) == set(terms)
-
-
-@pytest.mark.parametrize("name", TASK_FAMILIES)
-def test_the_manual_states_the_registered_default_trial(name):
-    text = " ".join(sections(name)["Episode"].split())
-    stated = re.search(r"(\d+) steps(?: \([^)]*\))? by default, (\d+) episodes? per trial", text)
-    entry = FAMILIES[name]
-    assert stated
-    assert [int(n) for n in stated.groups()] == [entry.episode_length, entry.episodes_per_trial]
-
-
-def test_the_table_reader_reads_ranges_and_lists():
-    table = "| index | meaning |\n|---|---|\n| 0 | a, 7 |\n| 1–3 | b |\n| 4, 5 | 9 |\n"
-    assert table_indices(first_column(table)) == [0, 1, 2, 3, 4, 5]
 
 
 # --- spaces, tasks and rewards ----------------------------------------------------------------
@@ -341,7 +268,7 @@ def test_episodes_have_their_registered_length_unless_the_task_ends_them(name):
     if name in PROBES:
         assert bool(ends.all())
         assert family_class(name).length == env.episode_length
-    elif "Never terminates" in sections(name)["Episode"]:
+    elif "Never terminates" in inspect.getdoc(family_class(name)):
         assert not bool(ends.any())
 
 
@@ -384,187 +311,3 @@ def test_render_gives_an_rgb_picture_that_follows_the_world_and_disturbs_nothing
         assert before.std() > 0  # something is to be seen
         assert not np.array_equal(family.render(1), before)
     family.close()
-
-
-# --- probes: the best known return is reached, exactly ----------------------------------------
-
-
-def named(sign_N):
-    """The action (0 or 1) that names a sign (−1 or +1)."""
-    return ((sign_N + 1) / 2).long()
-
-
-def anything(step, memory):
-    return torch.zeros(len(step.observation), dtype=torch.int64)
-
-
-def always_one(step, memory):
-    return torch.ones(len(step.observation), dtype=torch.int64)
-
-
-def name_the_sign(step, memory):
-    return named(step.observation[:, 0])
-
-
-def stay_with_the_arm_that_pays(step, memory):
-    """Arm 0 first; afterwards the last arm if it paid, else the other."""
-    again = torch.where(step.previous_reward > 0, step.previous_action, 1 - step.previous_action)
-    return torch.where(step.trial_start, 0, again)
-
-
-def name_the_first_sign(step, memory):
-    first = step.observation[:, 0]
-    memory["sign"] = torch.where(step.episode_start, first, memory.get("sign", first))
-    return named(memory["sign"])
-
-
-def half_the_sign(step, memory):
-    return 0.5 * step.observation
-
-
-PROBE_POLICIES = {
-    "ProbeValue": anything,
-    "ProbeObservation": anything,
-    "ProbeDelay": anything,
-    "ProbeAction": always_one,
-    "ProbeMatch": name_the_sign,
-    "ProbeArm": stay_with_the_arm_that_pays,
-    "ProbeRecall": name_the_first_sign,
-    "ProbeReach": half_the_sign,
-}
-
-
-def play_probe(name, policy, num_worlds=200):
-    """Returns `(num_worlds, K)` of one trial each, on evenly listed tasks; and the first signs."""
-    tasks = family_class(name).task_space.listing("train", num_worlds, seed=0)
-    env = TrialEnv(name, num_worlds, task_source=FixedTasks(tasks))
-    step, memory = env.reset(0), {}
-    first = step.observation[:, 0]
-    for _ in range(env.trial_length):
-        step = env.step(policy(step, memory))
-    results = env.finished()
-    assert results.worlds.tolist() == list(range(num_worlds))
-    return results.returns, first
-
-
-def test_every_probe_has_a_scripted_best_policy():
-    assert set(PROBE_POLICIES) == set(PROBES)
-
-
-@pytest.mark.parametrize("name", [n for n in PROBES if n not in ("ProbeObservation", "ProbeArm")])
-def test_the_scripted_policy_earns_exactly_the_best_return_in_every_episode(name):
-    returns, _ = play_probe(name, PROBE_POLICIES[name])
-    assert bool((returns == family_class(name).best_return).all())
-
-
-def test_probe_observation_pays_the_sign_it_shows():
-    """Whatever is done: ±1 with equal chance, so the mean is the stated 0 (standard error 0.05)."""
-    returns, first = play_probe("ProbeObservation", anything)
-    assert torch.equal(returns[:, 0], first.double())
-    assert set(returns.flatten().tolist()) == {-1.0, 1.0}
-    assert float(returns.mean()) == pytest.approx(
-        family_class("ProbeObservation").best_return, abs=0.2
-    )
-
-
-def test_probe_arm_pays_half_an_arm_less_than_one_per_episode():
-    """K = 8: the first pull is right for half of the tasks, every later one for all: 7.5."""
-    returns, _ = play_probe("ProbeArm", stay_with_the_arm_that_pays)
-    assert bool((returns[:, 1:] == family_class("ProbeArm").best_return).all())
-    assert float(returns.sum(dim=1).mean()) == 0.5 + (8 - 1)
-    forgetful, _ = play_probe("ProbeArm", always_one)
-    assert float(forgetful.sum(dim=1).mean()) == 8 / 2
-
-
-@pytest.mark.parametrize(
-    ("name", "policy", "worst"),
-    [
-        ("ProbeAction", anything, -1.0),
-        ("ProbeMatch", lambda step, memory: 1 - name_the_sign(step, memory), -1.0),
-        ("ProbeRecall", lambda step, memory: 1 - name_the_first_sign(step, memory), -1.0),
-        ("ProbeReach", lambda step, memory: -0.5 * step.observation, 0.0),
-    ],
-)
-def test_the_opposite_of_the_best_policy_earns_the_worst_return(name, policy, worst):
-    """So each of these probes can be failed."""
-    returns, _ = play_probe(name, policy)
-    assert bool((returns == worst).all())
-
-
-@pytest.mark.parametrize("name", ["ProbeMatch", "ProbeRecall", "ProbeReach"])
-def test_no_constant_action_solves_a_probe_that_must_be_read(name):
-    discrete = isinstance(family_class(name).action_space, spaces.Discrete)
-    for constant in (0, 1) if discrete else (-0.5, 0.0, 0.5):
-        fill = torch.full((200,), constant) if discrete else torch.full((200, 1), constant)
-        returns, _ = play_probe(name, lambda step, memory, fill=fill: fill)
-        assert float(returns.mean()) <= family_class(name).best_return - 0.2
-
-
-def test_probe_recall_shows_its_sign_at_the_first_step_only():
-    """So naming what is seen at the last step is a guess (mean 0, standard error 0.07)."""
-    returns, _ = play_probe("ProbeRecall", name_the_sign)
-    assert float(returns.mean()) == pytest.approx(0.0, abs=0.25)
-
-
-# --- rewards worked by hand -------------------------------------------------------------------
-
-
-def test_half_cheetah_dir_pays_signed_speed_minus_a_twentieth_of_the_squared_action():
-    family = start("HalfCheetahDir", torch.tensor([[1.0], [-1.0]]).double())
-    x = family.engine.data["qpos"][:, 0].clone()
-    action = torch.tensor([[1.0, -1.0, 0.5, 0.0, 0.0, 0.0]] * 2)
-    terms = family.step(action).reward_terms
-    speed = (family.engine.data["qpos"][:, 0] - x) / 0.05
-    assert terms["run"].tolist() == pytest.approx([float(speed[0]), -float(speed[1])], rel=1e-12)
-    assert terms["control"].tolist() == pytest.approx([-0.05 * 2.25] * 2)
-
-
-def test_half_cheetah_vel_pays_minus_the_distance_to_the_target_speed():
-    family = start("HalfCheetahVel", torch.tensor([[0.0], [3.0]]).double())
-    x = family.engine.data["qpos"][:, 0].clone()
-    terms = family.step(torch.full((2, 6), 0.5)).reward_terms
-    speed = (family.engine.data["qpos"][:, 0] - x) / 0.05
-    expected = [-abs(float(speed[0])), -abs(float(speed[1]) - 3.0)]
-    assert terms["speed"].tolist() == pytest.approx(expected, rel=1e-12)
-    assert terms["control"].tolist() == pytest.approx([-0.05 * 6 * 0.25] * 2)
-
-
-def test_ant_dir_pays_velocity_along_the_heading_plus_one_minus_half_the_squared_action():
-    headings = torch.tensor([[0.0], [np.pi], [np.pi / 2]], dtype=torch.float64)
-    family = start("AntDir", headings)
-    before = family.engine.data["qpos"][:, :2].clone()
-    terms = family.step(torch.full((3, 8), 0.5)).reward_terms
-    velocity = (family.engine.data["qpos"][:, :2] - before) / 0.05
-    along = [float(velocity[0, 0]), -float(velocity[1, 0]), float(velocity[2, 1])]
-    assert terms["run"].tolist() == pytest.approx(along, abs=1e-12)
-    assert terms["alive"].tolist() == [1.0, 1.0, 1.0]
-    assert terms["control"].tolist() == pytest.approx([-0.5 * 8 * 0.25] * 3)
-
-
-def test_ant_dir_ends_where_the_torso_leaves_its_heights():
-    """Below 0.2 m or above 1 m. Physics stands still: it would lift an ant out of the floor."""
-    family = start("AntDir", torch.zeros(5, 1).double())
-    family._simulate = lambda action: None
-    family.engine.data["qpos"][:, 2] = torch.tensor(
-        [0.19, 0.2, 0.6, 1.0, 1.01], dtype=torch.float64
-    )
-    outcome = family.step(torch.zeros(5, 8))
-    assert outcome.terminated.tolist() == [True, False, False, False, True]
-    assert not bool(outcome.diverged.any())
-
-
-@pytest.mark.parametrize(("steps", "reward"), [(7, 0.0), (9, 0.9), (10, 1.0), (11, 0.9), (13, 0.0)])
-def test_sparse_point_goal_pays_one_minus_distance_within_a_fifth_of_a_metre(steps, reward):
-    """The goal is at (1, 0); `steps` moves of 0.1 m along x."""
-    family = start("SparsePointGoal", torch.zeros(1, 1).double())
-    for _ in range(steps):
-        outcome = family.step(torch.tensor([[1.0, 0.0]]))
-    assert float(outcome.reward) == pytest.approx(reward, abs=1e-6)
-
-
-def test_the_sparse_goal_lies_on_the_unit_circle_at_its_angle():
-    """At π/2 it is (0, 1): nine moves along y reach it, along x they do not."""
-    family = start("SparsePointGoal", torch.full((2, 1), np.pi / 2).double())
-    for _ in range(9):
-        outcome = family.step(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
-    assert outcome.reward.tolist() == pytest.approx([0.9, 0.0], abs=1e-6)
