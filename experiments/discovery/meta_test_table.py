@@ -29,7 +29,7 @@ def table(arena: str, result: Mapping[str, Any]) -> Table:
         shown.add_row(
             arm["agent"],
             arm["objective"],
-            f"{arm['learning_rate']:g}",
+            _rate(arm),
             *map(_cell, intervals),
             means,
             more,
@@ -70,6 +70,13 @@ def plot_meta_test(result: Mapping[str, Any], path: Path) -> None:
 
 def _arms(arena: str, result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [arm for arm in result["arms"] if arm["arena"] == arena]
+
+
+def _rate(arm: Mapping[str, Any]) -> str:
+    """The learning rate; whether a better one may lie beyond those that were tried."""
+    tried = [float(rate) for rate in arm["tuning"]]
+    edge = len(tried) > 1 and arm["learning_rate"] in (min(tried), max(tried))
+    return f"{arm['learning_rate']:g}{' (edge)' if edge else ''}"
 
 
 def _whiskers(interval: Mapping[str, float]) -> tuple[float, float, float]:

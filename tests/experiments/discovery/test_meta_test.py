@@ -244,7 +244,21 @@ def test_the_table_has_the_best_first():
     lines = console.export_text().splitlines()
     first, second = (next(n for n, x in enumerate(lines) if w in x) for w in ("rule  ", "ppo"))
     assert first < second
-    assert "0.003" in lines[first]
+    assert "0.003 (edge)" in lines[first]
+
+
+@pytest.mark.parametrize(
+    ("tried", "shown"),
+    [([1e-3, 3e-3], "0.001 (edge)"), ([3e-4, 1e-3, 3e-3], "0.001"), ([1e-3], "0.001")],
+)
+def test_a_learning_rate_at_the_edge_of_those_tried_says_so(tried, shown):
+    result = made_up()
+    for arm in result["arms"]:
+        arm |= {"learning_rate": 1e-3, "tuning": {f"{rate:g}": 0.0 for rate in tried}}
+    console = quiet()
+    console.print(table(str(ARENA), result))
+    row = next(line for line in console.export_text().splitlines() if "ppo" in line)
+    assert f" {shown} " in row
 
 
 def test_a_picture_is_drawn(tmp_path):
