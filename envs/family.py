@@ -73,6 +73,8 @@ class Family(ABC):
     reports_success: ClassVar[bool] = False
     """True where each step's outcome says whether the task counts as solved. An episode is solved
     if any of its steps was, as in Meta-World's own evaluation (metaworld 3.0.0)."""
+    draws_chance: ClassVar[bool] = True
+    """False where an episode is a function of its task and the actions alone."""
     episode_length: int
     """Steps of an episode, for rules that depend on it; set by `make_family`."""
 

@@ -55,10 +55,16 @@ class Trial:
 
     def returns(self, policy: Policy) -> Tensor:
         """Return of one episode on each task, `(num_tasks,)`."""
-        space = family_class(self.setup.family).task_space
-        task_ND = space.listing(self.split, self.num_tasks, self.seed)
-        trials = evaluate(policy, self.setup, task_ND, self.seed)
-        return trials.returns[:, 0]
+        family = family_class(self.setup.family)
+        task_ND = family.task_space.listing(self.split, self.num_tasks, self.seed)
+        if family.draws_chance or isinstance(policy, RandomPolicy):
+            return self._played(policy, task_ND)
+        # Nothing differs between two episodes on a task: one of them will do.
+        task_UD, which_N = torch.unique(task_ND, dim=0, return_inverse=True)
+        return self._played(policy, task_UD)[which_N]
+
+    def _played(self, policy: Policy, task_ND: Tensor) -> Tensor:
+        return evaluate(policy, self.setup, task_ND, self.seed).returns[:, 0]
 
     def anchor(self, policy: Policy, name: str) -> Anchor:
         interval = mean_interval(self.returns(policy).numpy())

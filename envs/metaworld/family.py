@@ -35,6 +35,7 @@ class MetaWorld(Family):
     action_space = unit_box(ACTION_SIZE)
     render_fps = 80
     reports_success = True
+    draws_chance = False
     goal_visible: ClassVar[bool]
     """False where the goal's position is zeroed in the observation."""
 

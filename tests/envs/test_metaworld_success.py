@@ -10,8 +10,12 @@ from quickstudy.envs.metaworld.environments import ENVIRONMENTS
 from quickstudy.envs.metaworld.experts import scripted_action
 from quickstudy.envs.metaworld.package import INSTALL, installed_version
 from quickstudy.envs.play import play_one_trial
+from quickstudy.envs.registry import family_class
+from quickstudy.envs.trial_setup import TrialSetup
 from quickstudy.envs.trials import FixedTasks, TrialEnv
-from quickstudy.experiments.policies import ExpertPolicy
+from quickstudy.experiments.anchors import Trial
+from quickstudy.experiments.evaluate import evaluate
+from quickstudy.experiments.policies import ExpertPolicy, RandomPolicy, ZeroPolicy
 
 needs_metaworld = pytest.mark.skipif(installed_version() is None, reason=f"needs {INSTALL}")
 
@@ -52,6 +56,19 @@ def test_an_expert_is_told_a_goal_that_is_hidden_and_goes_where_it_is_told():
     assert scripted_successes(chosen, **trial)[0].tolist() == [[True], [True]]
     believed = scripted_successes(chosen, belief=chosen[1], **trial)[0]
     assert believed.tolist() == [[False], [True]]
+
+
+@needs_metaworld
+def test_a_task_that_is_listed_twice_is_played_once_for_the_same_returns():
+    """Of 60 tasks of ML1's 50 test goals, at least 10 come again; random actions differ there."""
+    setup = TrialSetup("MetaWorldML1Reach", 12, episodes_per_trial=1)
+    trial = Trial(setup, "test", num_tasks=60, seed=0)
+    task_ND = family_class(setup.family).task_space.listing("test", 60, 0)
+    assert len(task_ND.unique(dim=0)) <= 50
+    for policy in (ZeroPolicy(), ExpertPolicy(), RandomPolicy(0)):
+        each = evaluate(policy, setup, task_ND, seed=0).returns[:, 0]
+        assert torch.equal(trial.returns(policy), each)
+    assert len(each.unique()) == 60
 
 
 @needs_metaworld
