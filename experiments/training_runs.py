@@ -89,7 +89,7 @@ def train_all(runs: Sequence[TrainingRun], jobs: int, console: Console) -> None:
             train(run, share)
         finally:
             queue.put(share)
-        console.print(f"{run.path.name}: {run.seconds:.0f} s")
+        console.print(f"{run.path.name}: {run.seconds:.0f} s", soft_wrap=True)
 
     with ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(train_one, run) for run in missing]:
