@@ -4,7 +4,7 @@ The lives are apart from those that rules are compared on (`Purpose.TUNING`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,10 @@ def tuned(
 def best(grid: A2CGrid, scores: Mapping[tuple[float, float], float]) -> TunedA2C:
     """The pair of rate and entropy with the highest score; of equals, the first."""
     rate, entropy = max(scores, key=lambda pair: scores[pair])
-    at_edge = _at_edge(rate, grid.rates) or _at_edge(entropy, grid.entropies)
-    return TunedA2C(rate, entropy, scores[rate, entropy], at_edge)
+    edge = at_edge(rate, grid.rates) or at_edge(entropy, grid.entropies)
+    return TunedA2C(rate, entropy, scores[rate, entropy], edge)
 
 
-def _at_edge(value: float, tried: tuple[float, ...]) -> bool:
-    """A value that was tried alone was chosen, not found."""
+def at_edge(value: float, tried: Sequence[float]) -> bool:
+    """Whether a better one may lie beyond. A value that was tried alone was chosen, not found."""
     return len(tried) > 1 and value in (min(tried), max(tried))

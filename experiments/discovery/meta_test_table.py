@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from quickstudy.experiments.discovery.a2c_tuning import at_edge
 from quickstudy.experiments.plots import require_matplotlib
 
 
@@ -74,8 +75,7 @@ def _arms(arena: str, result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _rate(arm: Mapping[str, Any]) -> str:
     """The learning rate; whether a better one may lie beyond those that were tried."""
-    tried = [float(rate) for rate in arm["tuning"]]
-    edge = len(tried) > 1 and arm["learning_rate"] in (min(tried), max(tried))
+    edge = at_edge(arm["learning_rate"], [float(rate) for rate in arm["tuning"]])
     return f"{arm['learning_rate']:g}{' (edge)' if edge else ''}"
 
 

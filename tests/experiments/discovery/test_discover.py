@@ -328,21 +328,25 @@ def test_a_process_that_dies_is_said_so():
 # --- presets -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
-def test_every_preset_makes_its_first_generation(name, tmp_path):
-    """With lives of one update, and short episodes."""
-    preset = presets.find_preset(name)
-    short = {"min_updates": "1", "max_updates": "1", "num_updates": "1", "episode_length": "5"}
-    lives = {k: v for k, v in short.items() if hasattr(preset.lives, k)}
-    config = DiscoverConfig(
-        preset=name,
+def one_pair(preset, lives):
+    """The smallest discovery."""
+    return DiscoverConfig(
+        preset=preset,
         lives=lives,
         estimator_options={"pairs": "1"},
         generations=1,
         centre_lives=2,
         final_lives=2,
     )
-    run = discover(config, tmp_path / "run", SILENT)
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_makes_its_first_generation(name, tmp_path):
+    """With lives of one update, and short episodes."""
+    preset = presets.find_preset(name)
+    short = {"min_updates": "1", "max_updates": "1", "num_updates": "1", "episode_length": "5"}
+    lives = {k: v for k, v in short.items() if hasattr(preset.lives, k)}
+    run = discover(one_pair(name, lives), tmp_path / "run", SILENT)
     assert rows(run)[0]["discovery/broken"] == 0
     if preset.rule is not None:
         found = Discovered.load(run / "rule.json")
@@ -353,15 +357,7 @@ def test_every_preset_makes_its_first_generation(name, tmp_path):
 
 def test_a_rule_names_the_command_that_began_its_discovery(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["quickstudy", "discover", "begun"])
-    lives = {"min_updates": "1", "max_updates": "1"}
-    config = DiscoverConfig(
-        "lpg-small",
-        lives=lives,
-        estimator_options={"pairs": "1"},
-        generations=1,
-        centre_lives=2,
-        final_lives=2,
-    )
+    config = one_pair("lpg-small", {"min_updates": "1", "max_updates": "1"})
     run = discover(config, tmp_path / "run", SILENT)
     monkeypatch.setattr(sys, "argv", ["quickstudy", "discover", "--resume"])
     resume(run, console=SILENT)
