@@ -1,5 +1,6 @@
 """What `quickstudy compare` compares: arenas, contenders, and how long they train."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -92,8 +93,33 @@ def _lessons(text: str) -> tuple[str, Signal]:
     raise unknown("signal", signal, SIGNALS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trainings:
+    """What studies of many trainings have in common."""
+
+    frames: int = 1_000_000
+    """Training frames of each run."""
+    train_options: dict[str, str] = field(default_factory=dict)
+    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …, such as
+    worlds 32 learner.minibatch-frames 1600."""
+    tasks: int = 128
+    """Test tasks each trained agent is scored on."""
+    jobs: int = 1
+    """Runs at a time, each on its share of the processors."""
+    device: str = "auto"
+    """Where to run: auto, cpu, cuda or warp-cpu."""
+
+    def check(self, arenas: Sequence[Arena]) -> None:
+        """Raise `ValueError` for an option or a count that no training can have."""
+        require_train_options(self.train_options)
+        for name in ("frames", "tasks", "jobs"):
+            require_positive(name, getattr(self, name))
+        for arena in arenas:
+            arena.require_frames(self.frames)
+
+
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Trainings):
     """What is compared."""
 
     families: tyro.conf.Positional[tuple[str, ...]]
@@ -103,19 +129,8 @@ class CompareConfig:
     (rl2+alp-gmm, rl2@dpo+alp-gmm), or with a teacher and what it is told (rl2+alp-gmm:gain)."""
     seeds: int = 3
     """Training seeds 0 … seeds − 1 of each."""
-    frames: int = 1_000_000
-    """Training frames of each run."""
-    train_options: dict[str, str] = field(default_factory=dict)
-    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …, such as
-    worlds 32 learner.minibatch-frames 1600."""
-    tasks: int = 128
-    """Test tasks each trained agent is scored on."""
     folder: Path = Path("runs/compare")
     """Where the runs are kept."""
-    jobs: int = 1
-    """Runs at a time, each on its share of the processors."""
-    device: str = "auto"
-    """Where to run: auto, cpu, cuda or warp-cpu."""
 
     def arenas(self) -> list[Arena]:
         """The families and their trials, once all else is found to be sound.
@@ -129,9 +144,6 @@ class CompareConfig:
             raise ValueError("Compare what? Give at least one family and one agent.")
         for agent in self.agents:
             Contender.parse(agent)
-        require_train_options(self.train_options)
-        for name in ("seeds", "frames", "tasks", "jobs"):
-            require_positive(name, getattr(self, name))
-        for arena in arenas:
-            arena.require_frames(self.frames)
+        require_positive("seeds", self.seeds)
+        self.check(arenas)
         return arenas

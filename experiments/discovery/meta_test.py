@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,13 @@ from quickstudy.agents.objectives.registry import DISCOVERED, make_objective
 from quickstudy.agents.registry import agent_config
 from quickstudy.envs.errors import require_positive
 from quickstudy.experiments.compare import Row, row_of
-from quickstudy.experiments.compare_config import Arena
+from quickstudy.experiments.compare_config import Arena, Trainings
 from quickstudy.experiments.config import resolve_device
 from quickstudy.experiments.discovery.meta_test_table import table
 from quickstudy.experiments.run_folder import RunFolder
 from quickstudy.experiments.statistics import mean_interval
 from quickstudy.experiments.training_runs import (
     TrainingRun,
-    require_train_options,
     told_apart,
     train_all,
 )
@@ -45,7 +44,7 @@ LATE = 0.25
 
 
 @dataclass(frozen=True)
-class MetaTest:
+class MetaTest(Trainings):
     """Who learns what, from how much. The defaults take hours."""
 
     families: tuple[str, ...] = ("HalfCheetahDir", "HalfCheetahVel")
@@ -59,19 +58,8 @@ class MetaTest:
     """Learning rates that every objective is tried with."""
     seeds: int = 5
     """Training seeds 0 … seeds − 1 of each."""
-    frames: int = 1_000_000
-    """Training frames of each run, of those for tuning, too."""
-    train_options: dict[str, str] = field(default_factory=dict)
-    """Options of `quickstudy train` for every run, without their dashes: NAME VALUE …, such as
-    worlds 32 learner.minibatch-frames 1600."""
-    tasks: int = 128
-    """Test tasks each trained agent is scored on."""
     folder: Path = Path("runs/meta-test")
     """Where the runs are kept. What is finished there is not repeated, what was cut off goes on."""
-    jobs: int = 1
-    """Runs at a time, each on its share of the processors."""
-    device: str = "auto"
-    """Where to run: auto, cpu, cuda or warp-cpu."""
 
 
 @dataclass(frozen=True)
@@ -238,18 +226,16 @@ def _checked(config: MetaTest) -> list[Arena]:
         agent_config(agent)
     for objective in set(config.against) - {GENERATION_0}:
         make_objective(objective, PPOConfig())
-    require_train_options(config.train_options)
+    config.check(arenas)
+    require_positive("seeds", config.seeds)
     if "learner.learning-rate" in config.train_options:
         raise ValueError("learner.learning-rate is tuned: give its candidates as rates.")
     for name in ("families", "agents", "rates"):
         if not getattr(config, name):
             raise ValueError(f"{name} must not be empty.")
-    for name in ("seeds", "frames", "tasks", "jobs"):
-        require_positive(name, getattr(config, name))
     if not all(0.0 < rate < math.inf for rate in config.rates):
         raise ValueError(f"rates must be above 0, got {config.rates}.")
     for arena in arenas:
-        arena.require_frames(config.frames)
         resolve_device(config.device, arena.family)
     return arenas
 
