@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from quickstudy.experiments.run_folder import RunFolder
+from quickstudy.experiments.run_folder import RunFolder, typed
 
 CURVE_POINTS = 100
 CURVES = ("adapt/", "eval/", "centre/", "discovery/", "rule/")
@@ -36,7 +36,8 @@ def record(run_dir: Path, evaluation: Path | None = None) -> dict[str, Any]:
     rows = run.metrics.rows()
     seconds = sum(row[name] for row in run.perf.rows() for name in SECONDS if name in row)
     environment = json.loads((run_dir / "environment.json").read_text())
-    environment["command"] = run.command.split()
+    program, *arguments = environment["command"]
+    environment["command"] = [typed([program]), *arguments]
     return {
         "config": run.config(),
         "environment": environment,
