@@ -3,6 +3,9 @@
 Shape legend: P tasks, E copies of each, U draws, F features.
 """
 
+from dataclasses import dataclass
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,9 @@ from quickstudy.envs.tabular.tabular_tasks import Rows, TabularStep, TabularTask
 
 SIZE = 5
 NUM_CELLS = SIZE**2
+NUM_FREE = NUM_CELLS - 2
+"""Places for an item that is put back: not on the agent, not on the other item."""
+NOTHING, BLUE, RED = range(3)
 STEP_REWARD = -0.04
 """Of a step that collects nothing."""
 PERIOD = 100_000
@@ -45,8 +51,8 @@ class TwoColours(TabularTasks):
     def __init__(self, period: int = PERIOD) -> None:
         require_positive("period", period)
         self.period = period
-        self._next_X = next_cells(SIZE)
-        self._seen_CF = one_hot_cells(SIZE)
+        self._boards = _all_boards()
+        self._reward_XS = torch.tensor([[STEP_REWARD, STEP_REWARD], [1.0, -1.0], [-1.0, 1.0]])
 
     def sample(self, key_P: Tensor) -> Rows:
         """All tasks are the same; `period` (P,) int64."""
@@ -57,46 +63,91 @@ class TwoColours(TabularTasks):
         agent_PE = _free_cell(agent_draw)
         blue_PE = _free_cell(blue_draw, agent_PE)
         red_PE = _free_cell(red_draw, agent_PE, blue_PE)
-        time_PE = torch.zeros_like(agent_PE)
-        return {"agent": agent_PE, "blue": blue_PE, "red": red_PE, "time": time_PE}
+        return {"board": _board(agent_PE, blue_PE, red_PE), "time": torch.zeros_like(agent_PE)}
 
     def state(self, tasks: Rows, worlds: Rows) -> Tensor:
-        return worlds["agent"] + NUM_CELLS * (worlds["blue"] + NUM_CELLS * worlds["red"])
+        return worlds["board"]
 
     def features(self, worlds: Rows) -> Tensor:
         """What networks see, `(P, E, F)` float32: x and y of agent, blue and red, one-hot each."""
-        return torch.cat([self._seen_CF[worlds[who]] for who in ("agent", "blue", "red")], dim=-1)
+        return self._boards.seen_SF[worlds["board"]]
 
     def step(self, tasks: Rows, worlds: Rows, action_PE: Tensor, draw_PEU: Tensor) -> TabularStep:
-        blue_PE, red_PE = worlds["blue"], worlds["red"]
-        # The first of the suite's moves is to stay.
-        agent_PE = self._next_X[worlds["agent"] * len(MOVES) + 1 + action_PE]
-        on_blue_PE, on_red_PE = agent_PE == blue_PE, agent_PE == red_PE
-        swapped_PE = (worlds["time"] // tasks["period"].unsqueeze(1)) % 2 == 1
-        found_PE = on_blue_PE | on_red_PE
-        reward_PE = torch.where(on_red_PE == swapped_PE, 1.0, -1.0)
-        place_PE = _free_cell(draw_PEU[..., 0], agent_PE, torch.where(on_blue_PE, red_PE, blue_PE))
+        move_PE = worlds["board"] * self.num_actions + action_PE
+        found_PE = self._boards.found_X[move_PE]
+        swapped_PE = worlds["time"] // tasks["period"].unsqueeze(1) % 2
         after = {
-            "agent": agent_PE,
-            "blue": torch.where(on_blue_PE, place_PE, blue_PE),
-            "red": torch.where(on_red_PE, place_PE, red_PE),
+            "board": self._boards.after_XC[move_PE, _place(draw_PEU[..., 0], NUM_FREE)],
             "time": worlds["time"] + 1,
         }
-        reward_PE = reward_PE.masked_fill(~found_PE, STEP_REWARD)
-        return TabularStep(after, reward_PE, torch.zeros_like(found_PE))
+        ended_PE = torch.zeros_like(found_PE, dtype=torch.bool)
+        return TabularStep(after, self._reward_XS[found_PE, swapped_PE], ended_PE)
 
     def optimal_return(self, tasks: Rows) -> Tensor:
         raise ValueError("Two-Colours is a stream without episodes: no episode has a return.")
 
 
+@dataclass(frozen=True)
+class _Boards:
+    """What every move on every board leads to, so that a step is a look into tables.
+
+    Shape legend: S boards, X = S · A moves (board · A + action), C places of an item put back.
+    """
+
+    seen_SF: Tensor
+    found_X: Tensor
+    """What the move collects: `NOTHING`, `BLUE` or `RED`."""
+    after_XC: Tensor
+    """The next board; all places are alike where nothing was collected."""
+
+
+@cache
+def _all_boards() -> _Boards:
+    board_S = torch.arange(TwoColours.num_states)
+    seen_CF = one_hot_cells(SIZE)
+    seen_SF = torch.cat([seen_CF[cell_S] for cell_S in _cells(board_S)], dim=-1)
+    move_X = torch.arange(TwoColours.num_states * TwoColours.num_actions)
+    agent_X, blue_X, red_X = _cells(move_X // TwoColours.num_actions)
+    # The first of the suite's moves is to stay.
+    action_X = 1 + move_X % TwoColours.num_actions
+    agent_X = next_cells(SIZE)[agent_X * len(MOVES) + action_X]
+    on_blue_X, on_red_X = agent_X == blue_X, agent_X == red_X
+    other_X = torch.where(on_blue_X, red_X, blue_X)
+    place_XC = _passing(
+        torch.arange(NUM_FREE).expand(len(move_X), -1), agent_X[:, None], other_X[:, None]
+    )
+    after_XC = _board(
+        agent_X[:, None],
+        torch.where(on_blue_X[:, None], place_XC, blue_X[:, None]),
+        torch.where(on_red_X[:, None], place_XC, red_X[:, None]),
+    )
+    return _Boards(seen_SF, on_blue_X * BLUE + on_red_X * RED, after_XC)
+
+
+def _board(agent: Tensor, blue: Tensor, red: Tensor) -> Tensor:
+    return agent + NUM_CELLS * (blue + NUM_CELLS * red)
+
+
+def _cells(board: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of agent, blue and red."""
+    return board % NUM_CELLS, board // NUM_CELLS % NUM_CELLS, board // NUM_CELLS**2
+
+
 def _free_cell(draw_PE: Tensor, *taken: Tensor) -> Tensor:
     """One of the cells that are not taken, all as likely; at most two may be, not the same one."""
-    num_free = NUM_CELLS - len(taken)
-    # A draw rounded to float32 may be 1.
-    cell_PE = (draw_PE * num_free).long().clamp(max=num_free - 1)
-    for taken_PE in _ascending(taken):
-        cell_PE = cell_PE + (cell_PE >= taken_PE)
-    return cell_PE
+    return _passing(_place(draw_PE, NUM_CELLS - len(taken)), *taken)
+
+
+def _place(draw_PE: Tensor, count: int) -> Tensor:
+    """Which of so many places; a draw rounded to float32 may be 1."""
+    return (draw_PE * count).long().clamp(max=count - 1)
+
+
+def _passing(place: Tensor, *taken: Tensor) -> Tensor:
+    """The cell of a place among those that are not taken."""
+    for cell in _ascending(taken):
+        place = place + (place >= cell)
+    return place
 
 
 def _ascending(cells: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -84,8 +84,13 @@ def test_every_step_is_the_references():
 
 
 def placed(agent, blue, red, time=0):
-    cells = {"agent": agent, "blue": blue, "red": red, "time": time}
-    return {name: torch.tensor([[value]]) for name, value in cells.items()}
+    rows = {"board": agent + 25 * blue + 625 * red, "time": time}
+    return {name: torch.tensor([[value]]) for name, value in rows.items()}
+
+
+def cells_of(worlds):
+    board = worlds["board"]
+    return board % 25, board // 25 % 25, board // 625
 
 
 @pytest.mark.parametrize(
@@ -108,7 +113,7 @@ def test_contacts_worked_by_hand(time, action, reward, blue, red):
     u = torch.full((1, 1, 3), 0.5)
     step = fast.step(tasks, placed(12, 13, 17, time), torch.tensor([[action]]), u)
     assert step.reward_PE.item() == pytest.approx(reward)
-    assert (step.worlds["blue"].item(), step.worlds["red"].item()) == (blue, red)
+    assert [cell.item() for cell in cells_of(step.worlds)[1:]] == [blue, red]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_the_edges_stop_the_agent(cell, action):
     step = fast.step(
         fast.sample(keys(1)), placed(cell, 12, 13), torch.tensor([[action]]), torch.zeros(1, 1, 3)
     )
-    assert step.worlds["agent"].item() == cell
+    assert cells_of(step.worlds)[0].item() == cell
 
 
 def test_a_collected_item_may_go_to_each_free_cell_as_often():
@@ -129,14 +134,14 @@ def test_a_collected_item_may_go_to_each_free_cell_as_often():
     worlds = {name: row.expand(1, 25) for name, row in placed(12, 13, 17).items()}
     action = torch.full((1, 25), RIGHT)
     step = fast.step(fast.sample(keys(1)), worlds, action, u.view(1, 25, 1).expand(1, 25, 3))
-    cells = step.worlds["blue"][0].tolist()
+    cells = cells_of(step.worlds)[1][0].tolist()
     assert cells == [*free([13, 17]), 0, 24]
 
 
 def test_first_places_are_different():
     fast = TwoColours()
     worlds = fast.begin(fast.sample(keys(50)), draws(50, 40, 0))
-    agent, blue, red = (worlds[name] for name in ("agent", "blue", "red"))
+    agent, blue, red = cells_of(worlds)
     assert not bool(((agent == blue) | (agent == red) | (blue == red)).any())
     assert all(len(cells.unique()) == 25 for cells in (agent, blue, red))
 
