@@ -48,7 +48,8 @@ class TrainConfig:
     frames: int = 2_500_000
     """Environment steps to train for, over all worlds (rounded up to whole rollouts)."""
     worlds: int | None = None
-    """Worlds side by side; None: as many whole trials as fit into 51 200 frames."""
+    """Worlds side by side; None: as many whole trials as fit into 51 200 frames, which suits
+    throughput. Of a budget of a million frames or less, smaller rollouts make more."""
     seed: int = 0
     """Decides weights, tasks, physics noise, actions and minibatches."""
     device: str = "auto"
