@@ -24,9 +24,9 @@ BASE = A2CRuleConfig()
 class A2CGrid:
     """Every step size with every entropy weight."""
 
-    rates: tuple[float, ...] = (10.0, 20.0, 40.0, 80.0, 160.0)
+    rates: tuple[float, ...] = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
     """Step sizes of the logits."""
-    entropies: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    entropies: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
     """Entropy weights."""
 
     def check(self) -> None:
@@ -46,6 +46,8 @@ class TunedA2C:
     """Mean return on the lives it was tuned on."""
     at_edge: bool
     """Whether there might be a better one outside the grid."""
+    tried: tuple[tuple[float, float, float], ...]
+    """Step size, entropy weight and score of all of the grid."""
 
     @property
     def contender(self) -> Contender:
@@ -87,7 +89,8 @@ def best(grid: A2CGrid, scores: Mapping[tuple[float, float], float]) -> TunedA2C
     """The pair of rate and entropy with the highest score; of equals, the first."""
     rate, entropy = max(scores, key=lambda pair: scores[pair])
     edge = at_edge(rate, grid.rates) or at_edge(entropy, grid.entropies)
-    return TunedA2C(rate, entropy, scores[rate, entropy], edge)
+    tried = tuple((*pair, score) for pair, score in scores.items())
+    return TunedA2C(rate, entropy, scores[rate, entropy], edge, tried)
 
 
 def at_edge(value: float, tried: Sequence[float]) -> bool:

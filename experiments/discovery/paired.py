@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from quickstudy.agents.lifetimes.tabular import LEAST_OPTIMUM
@@ -101,7 +101,8 @@ def in_words(differences: Mapping[str, Mapping[str, Any]]) -> str:
 
 def table(rows: Mapping[str, Mapping[str, Any]], figure: str, title: str) -> Table:
     """One figure of each row, by exam."""
-    shown = Table("", *next(iter(rows.values())), title=title)
+    # Figures may go over two lines; names cut short would be taken for each other.
+    shown = Table(Column(no_wrap=True), *next(iter(rows.values())), title=title)
     for name, by_exam in rows.items():
         shown.add_row(name, *(_short(found[figure]) for found in by_exam.values()))
     return shown
