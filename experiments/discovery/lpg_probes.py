@@ -103,7 +103,7 @@ def _probe(lives: TabularLifetimes, rule_PM: Tensor, rows: Rows, after: Rows) ->
     tasks, rule = lives.tasks, lives.rule
     assert isinstance(tasks, RandomMDPs)
     assert isinstance(rule, LPGRule)
-    rollout, lived = _experience(lives, rule, rows)
+    rollout, lived = fresh_experience(lives, rows)
     age = Lifetime(rows["updates"], rows["total"])
     weight_PTE, log_target_PTEm = rule.network.targets(rule_PM, lived, age)
     value_PTE, advantage_PTE = exact_worth(tasks, rows, rollout, rule.config.discount)
@@ -125,17 +125,19 @@ def _probe(lives: TabularLifetimes, rule_PM: Tensor, rows: Rows, after: Rows) ->
     )
 
 
-def _experience(
-    lives: TabularLifetimes, rule: LPGRule, rows: Rows
-) -> tuple[TabularRollout, Experience]:
-    """A rollout of the present policies, and what the rule is shown of it."""
+def fresh_experience(lives: TabularLifetimes, rows: Rows) -> tuple[TabularRollout, Experience]:
+    """A rollout of the present policies, and what an LPG rule is shown of it.
+
+    The agents, and the luck that is still before them, are as they were.
+    """
+    assert isinstance(lives.rule, LPGRule)
     key_P = rng.fold_in(rng.fold_in(rows["key"], _BRANCH), rows["updates"])
     config = lives.config
     chance = draws(key_P, config.rollout_steps, config.copies, lives.tasks.num_draws + 1)
     rollout, _ = play(lives.tasks, rows, chance)
     log_policy_PTEA = log_softmax(at_states(rows["logits"], rollout.state))
     log_y_PUEm = log_softmax(at_states(rows["prediction"], rollout.states))
-    return rollout, rule.experience(rollout, log_policy_PTEA, log_y_PUEm)
+    return rollout, lives.rule.experience(rollout, log_policy_PTEA, log_y_PUEm)
 
 
 # --- worth ------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def plot_horizons(result: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_schedules(result: Mapping[str, Any], path: Path) -> None:
-    """The learned entropy weight over a life: the mean of all seeds, and faintly each of them.
+    """What the rules say over a life: the mean of all seeds, and faintly each of them.
 
     Args:
         result: what `schedule_study` returns.
@@ -53,9 +53,13 @@ def plot_schedules(result: Mapping[str, Any], path: Path) -> None:
         axes.plot(fractions, mean, label=name, color=color, linewidth=2.0)
         for curve in curves:
             axes.plot(fractions, curve, color=color, alpha=0.25, linewidth=0.8)
-    axes.axhline(result["fixed"]["entropy"], color="black", linestyle="--", label="best fixed")
+    if result["config"]["preset"] == "a2c-schedule":
+        axes.axhline(result["fixed"]["entropy"], color="black", linestyle="--", label="best fixed")
+        said = "entropy weight"
+    else:
+        said = "root mean square of a policy step's weight"
     axes.set_yscale("log")
-    _save(figure, axes, f"n/N (N = {length})", "entropy weight", path)
+    _save(figure, axes, f"n/N (N = {length})", said, path)
 
 
 def plot_unseen(result: Mapping[str, Any], path: Path) -> None:

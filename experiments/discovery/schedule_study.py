@@ -1,27 +1,24 @@
 """Do gradients find flatter schedules than evolution strategies do, and what do they earn?
 
-The same objective, A2C whose entropy weight is a function of the lifetime, discovered by each
-estimator at equal environment steps. Jackson et al. (2024, arXiv 2402.05828) find near-static rules
-by gradients; in their public code the gradient's critic never learns (here it does), and the two
-climb at different rates: so one arm climbs by gradients at the evolution strategy's. The best fixed
-weight of a sweep sits beside them.
+The same objective, discovered by each estimator at equal environment steps: A2C whose entropy
+weight is a function of the lifetime, or TA-LPG, of which the size of its policy steps is followed.
+Jackson et al. (2024, arXiv 2402.05828) find near-static rules by gradients; in their public code
+the gradient's critic never learns (here it does), and the two climb at different rates: so one arm
+climbs by gradients at the evolution strategy's. A2C with the best fixed weight of a sweep sits
+beside them.
 
 Shape legend: S meta-seeds, P lives, N updates of a life, M parameters of a rule.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from quickstudy.agents.lifetimes.tabular import TabularLifetimes
-from quickstudy.agents.lifetimes.tabular_rules import ScheduleRule
-from quickstudy.agents.objectives.lifetime import Lifetime
 from quickstudy.envs.errors import unknown
 from quickstudy.experiments.discovery.a2c_tuning import BASE, A2CGrid, TunedA2C
 from quickstudy.experiments.discovery.arms import WHOLE, Arm, Finding, described
@@ -40,36 +37,40 @@ from quickstudy.experiments.discovery.rule_study import (
     lives_of,
     undiscovered,
 )
+from quickstudy.experiments.discovery.schedules import curves
 
-PRESET = "a2c-schedule"
+Preset = Literal["a2c-schedule", "ta-lpg-small"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 _GRADIENT = {"window": "5", "shard": WHOLE}
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("open-es", PRESET, estimator_options={"shard": WHOLE}),
-        Arm("open-es-wide", PRESET, estimator_options={"sigma": "0.5", "shard": WHOLE}),
-        Arm("pes", PRESET, estimator="pes", estimator_options={"pairs": "32", "shard": WHOLE}),
-        Arm("meta-gradient", PRESET, estimator="meta-gradient", estimator_options=_GRADIENT),
+        Arm("open-es", PRESETS[0], estimator_options={"shard": WHOLE}),
+        Arm("open-es-wide", PRESETS[0], estimator_options={"sigma": "0.5", "shard": WHOLE}),
+        Arm("pes", PRESETS[0], estimator="pes", estimator_options={"pairs": "32", "shard": WHOLE}),
+        Arm("meta-gradient", PRESETS[0], estimator="meta-gradient", estimator_options=_GRADIENT),
         Arm(
             "meta-gradient-fast",
-            PRESET,
+            PRESETS[0],
             estimator="meta-gradient",
             estimator_options=_GRADIENT,
             optimiser={"learning_rate": "0.01", "decay": "0.999"},
         ),
         Arm(
             "meta-gradient-value",
-            PRESET,
+            PRESETS[0],
             estimator="meta-gradient",
             estimator_options={**_GRADIENT, "lifetime_value": "true"},
         ),
-        Arm("bmg", PRESET, estimator="bmg", estimator_options={"shard": WHOLE}),
+        Arm("bmg", PRESETS[0], estimator="bmg", estimator_options={"shard": WHOLE}),
     )
 }
-"""64 agents each. `wide` perturbs the weight's logarithm by about 1, where the preset's σ of 0.1
-does so by a fifth; `fast` climbs at the rate of the evolution strategies."""
+"""64 agents each, for any of the presets. `wide` perturbs the weight's logarithm by about 1, where
+the preset's σ of 0.1 does so by a fifth; `fast` climbs at the rate of the evolution strategies."""
 FIRST = "open-es"
 """What the others are compared with."""
+FIXED = "fixed"
+"""A2C with the best fixed weight."""
 EXAM = "trained"
 """The name of the only exam: new lives of the lengths of discovery."""
 _CURVE_LIVES = 64
@@ -77,11 +78,16 @@ _CURVE_LIVES = 64
 
 @dataclass(frozen=True)
 class ScheduleStudy(RuleStudy):
-    """35 discoveries of 4 to 9 CPU minutes: 2 to 3 hours on two cores."""
+    """35 discoveries of 4 to 9 CPU minutes: 2 to 3 hours on two cores. Gradients through TA-LPG
+    take three times as long.
+    """
 
+    preset: Preset = PRESETS[0]
+    """What is discovered: A2C's entropy weight over a life, or TA-LPG, whose policy steps' size is
+    what is followed."""
     folder: Path = Path("runs/schedules")
     """Where discoveries and exams are kept. What is finished there is not repeated, what was cut
-    off goes on."""
+    off goes on; another preset needs another folder."""
     steps: int = 100_000_000
     """Environment steps of each discovery, rounded up to whole generations."""
     arms: tuple[str, ...] = tuple(ARMS)
@@ -92,6 +98,8 @@ class ScheduleStudy(RuleStudy):
     def check(self) -> None:
         super().check()
         self.grid.check()
+        if self.preset not in PRESETS:
+            raise unknown("preset", self.preset, PRESETS)
         for name in self.arms:
             if name not in ARMS:
                 raise unknown("arm", name, ARMS)
@@ -113,7 +121,10 @@ def schedule_study(config: ScheduleStudy, console: Console) -> dict[str, Any]:
     """
     config.check()
     began = time.perf_counter()
-    arms = [_on_lives(ARMS[name], config.lives) for name in dict.fromkeys(config.arms)]
+    arms = [
+        replace(ARMS[name], preset=config.preset, lives=config.lives)
+        for name in dict.fromkeys(config.arms)
+    ]
     findings = config.discover(arms, console)
     lives = lives_of(arms[0])
     tuning = {EXAM: Exam(lives, config.tuning_lives, config.seed)}
@@ -122,7 +133,11 @@ def schedule_study(config: ScheduleStudy, console: Console) -> dict[str, Any]:
     exam = Exam(lives, config.exam_lives, config.seed)
     outcome = config.hold({EXAM: (exam, contenders)}, "schedules", console)[EXAM]
     longest = Exam(lives, _CURVE_LIVES, config.seed).lasting(lives.max_updates)
-    curve_SPN = {arm.name: curves(longest, contenders[arm.name].rule_SM) for arm in arms}
+    curve_SPN = {
+        name: curves(longest, contender.rule_SM)
+        for name, contender in contenders.items()
+        if name != FIXED
+    }
     result = {
         "config": config.to_dict(),
         "discoveries": described(findings),
@@ -134,61 +149,31 @@ def schedule_study(config: ScheduleStudy, console: Console) -> dict[str, Any]:
     return result
 
 
-def _on_lives(arm: Arm, lives: dict[str, str]) -> Arm:
-    return Arm(arm.name, arm.preset, lives, arm.estimator, arm.estimator_options, arm.optimiser)
-
-
 def _contenders(
     arms: list[Arm], findings: dict[str, list[Finding]], fixed: TunedA2C
 ) -> dict[str, Contender]:
-    """Before discovery all rules are the same: 0.01 all life long."""
     first = arms[0]
     return {
         **{arm.name: discovered(arm, findings[arm.name]) for arm in arms},
-        "generation-0": undiscovered(first, findings[first.name][:1]),
-        "fixed": fixed.contender,
+        "generation-0": undiscovered(first, findings[first.name]),
+        FIXED: fixed.contender,
     }
-
-
-@torch.no_grad()
-def curves(exam: Exam, rule_SM: Tensor) -> Tensor:
-    """The entropy weight before every update of lives under each rule, `(S, P, N)`.
-
-    Lives are lived: a rule that sees rewards sees those that its agents earn. All lives of the exam
-    must be of one length.
-    """
-    lifetimes, key_P = TabularLifetimes(exam.lives), exam.life_keys()
-    return torch.stack(
-        [_curve(lifetimes, rule_M.expand(len(key_P), -1), key_P) for rule_M in rule_SM]
-    )
-
-
-def _curve(lifetimes: TabularLifetimes, rule_PM: Tensor, key_P: Tensor) -> Tensor:
-    assert isinstance(lifetimes.rule, ScheduleRule)
-    rows = lifetimes.begin(key_P)
-    (length,) = torch.unique(rows["total"]).tolist()
-    weights = []
-    for _ in range(length):
-        age = Lifetime(rows["updates"], rows["total"])
-        weights.append(lifetimes.rule.entropy(rule_PM, age, rows["recent_reward"]))
-        rows = lifetimes.learn(rule_PM, rows, 1)
-    return torch.stack(weights, dim=1)
 
 
 # --- results ----------------------------------------------------------------------------------
 
 
 def compared(outcome: Outcome, curve_SPN: dict[str, Tensor]) -> dict[str, Any]:
-    """Schedules and returns of each arm, the first arm against the others, and what that says.
+    """Schedules and returns, the first arm against all others, and what that says.
 
     Args:
         outcome: the scores of all contenders.
-        curve_SPN: the entropy weights of the arms, by update.
+        curve_SPN: what the rules of each say along lives (see `curves`).
     """
     ranges = {arm: amplitude(curve) for arm, curve in curve_SPN.items()}
     others = [arm for arm in curve_SPN if arm != FIRST]
     wider = {arm: {"over_seeds": _apart(ranges[FIRST], ranges[arm])} for arm in others}
-    more = {arm: apart({EXAM: outcome}, FIRST, arm)[EXAM] for arm in (*others, "fixed")}
+    more = {arm: apart({EXAM: outcome}, FIRST, arm)[EXAM] for arm in (*others, FIXED)}
     return {
         "contenders": {
             name: judged(score_Sn, outcome.optimal_n) for name, score_Sn in outcome.score_Sn.items()
@@ -201,7 +186,7 @@ def compared(outcome: Outcome, curve_SPN: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def amplitude(curve_SPN: Tensor) -> Tensor:
-    """Largest minus smallest entropy weight along a life, mean over lives: `(S,)` float64."""
+    """Largest minus smallest along a life, mean over lives: `(S,)` float64."""
     return (curve_SPN.amax(dim=2) - curve_SPN.amin(dim=2)).double().mean(dim=1)
 
 

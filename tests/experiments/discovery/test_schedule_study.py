@@ -7,19 +7,21 @@ import pytest
 import torch
 
 from quickstudy.agents.lifetimes.tabular import TabularConfig
-from quickstudy.agents.lifetimes.tabular_rules import ScheduleRuleConfig
+from quickstudy.agents.lifetimes.tabular_rules import LPGRuleConfig, ScheduleRuleConfig
+from quickstudy.agents.objectives.lpg import LPG, LPGConfig
 from quickstudy.experiments import cli
 from quickstudy.experiments.discovery.config import build_estimator
 from quickstudy.experiments.discovery.estimators.meta_gradient import MetaGradient
 from quickstudy.experiments.discovery.exams import Exam
 from quickstudy.experiments.discovery.schedule_study import (
     ARMS,
+    PRESETS,
     ScheduleStudy,
     amplitude,
-    curves,
     schedule,
     verdict,
 )
+from quickstudy.experiments.discovery.schedules import curves
 
 TINY = (
     "--arms open-es meta-gradient-value --seeds 2 --exam-lives 6 --tuning-lives 4 --steps 3000 "
@@ -52,6 +54,36 @@ def test_a_rule_that_sees_rewards_is_judged_by_those_of_its_own_agents():
     found = curves(exam(rule, updates=4), torch.tensor([[0.0, 5.0, 0.0, 1.0, 0.0]]))[0]
     assert found[:, 0].tolist() == pytest.approx([0.01] * 5)
     assert len({round(weight, 6) for weight in found[:, 3].tolist()}) > 1
+
+
+def lpg_curves(time, change=None):
+    """Of a rule as it is first, but for what `change` does to its parts: `(P, N)`."""
+    network = LPG(LPGConfig(time=time))
+    rule_M = network.first_rule(0)
+    if change is not None:
+        change(network.layout.parts(rule_M))  # views
+    rule = LPGRuleConfig(network=network.config)
+    return curves(exam(rule, updates=4), rule_M.unsqueeze(0))[0]
+
+
+def test_an_lpg_rule_without_a_clock_has_no_schedule():
+    found_PN = lpg_curves("none")
+    assert found_PN.shape == (5, 4)
+    assert (found_PN > 0).all()
+    assert torch.equal(found_PN, found_PN[:, :1].expand(5, 4))
+
+
+def test_what_changes_with_age_is_the_rule_alone():
+    """One with a clock says something else at each age of the same experience, unless it is deaf
+    to the clock: with no weight on its inputs' last feature, n/N.
+    """
+
+    def deafen(parts):
+        parts["input"][-1] = 0.0
+
+    heard_PN, deaf_PN = lpg_curves("fraction"), lpg_curves("fraction", deafen)
+    assert (heard_PN.diff(dim=1).abs() > 0).all()
+    torch.testing.assert_close(deaf_PN, deaf_PN[:, :1].expand(5, 4))
 
 
 def test_a_schedule_is_summed_up_by_hand():
@@ -96,28 +128,32 @@ def test_every_arm_can_be_built_with_64_agents(name):
         assert config.lifetime_value is (name == "meta-gradient-value")
 
 
-def test_the_study_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_study_runs(preset, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    written = ["--json", "found.json", "--plot", "study.png"]
+    written = ["--json", "found.json", "--plot", "study.png", "--preset", preset]
     monkeypatch.setattr(sys, "argv", ["quickstudy", "discover", "schedules", *TINY, *written])
     cli.main()
     found = json.loads((tmp_path / "found.json").read_text())
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
     arms = ["open-es", "meta-gradient-value"]
     assert list(found["contenders"]) == [*arms, "generation-0", "fixed"]
-    assert list(found["schedules"]) == arms
+    assert list(found["schedules"]) == [*arms, "generation-0"]
     for bent in found["schedules"].values():
         assert [len(curve) for curve in bent["curves"]] == [3, 3]
+    flat = found["schedules"]["generation-0"]["ratio"]["per_seed"] == [1.0, 1.0]
+    assert flat is (preset == "a2c-schedule")
     assert all(min(spent["steps"]) >= 3000 for spent in found["discoveries"].values())
-    assert list(found["amplitude_minus"]) == arms[1:]
-    assert len(found["verdict"]) == 2
+    assert list(found["amplitude_minus"]) == [*arms[1:], "generation-0"]
+    assert len(found["verdict"]) == 3
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"arms": ("open-es", "bgm")}, "Unknown arm 'bgm'. Did you mean 'bmg'"),
+        ({"preset": "ta-lpg"}, "Unknown preset 'ta-lpg'. Did you mean 'ta-lpg-small'"),
         ({"arms": ("bmg",)}, "arms must hold open-es"),
         ({"entropies": (0.0,)}, "entropies must be one number or more, all above 0"),
         ({"exam_lives": 0}, "exam_lives must be an integer of at least 1"),
