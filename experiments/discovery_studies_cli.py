@@ -123,7 +123,7 @@ class Horizons:
 
 @dataclass(frozen=True)
 class Schedules:
-    """The same entropy schedule discovered by evolution strategies and by gradients (hours).
+    """The same objective discovered by evolution strategies and by gradients (hours).
 
     Goes on where it was cut off.
     """
