@@ -79,7 +79,7 @@ _CURVE_LIVES = 64
 @dataclass(frozen=True)
 class ScheduleStudy(RuleStudy):
     """35 discoveries of 4 to 9 CPU minutes: 2 to 3 hours on two cores. Gradients through TA-LPG
-    take three times as long.
+    take two to three times as long.
     """
 
     preset: Preset = PRESETS[0]

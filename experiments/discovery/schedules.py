@@ -6,6 +6,7 @@ Shape legend: S rules, P lives, N updates of a life, M parameters of a rule, T s
 import torch
 from torch import Tensor
 
+from quickstudy.agents.lifetimes.lifetimes import Rows
 from quickstudy.agents.lifetimes.tabular import TabularLifetimes
 from quickstudy.agents.lifetimes.tabular_rules import LPGRule, ScheduleRule
 from quickstudy.agents.objectives.lifetime import Lifetime
@@ -20,18 +21,20 @@ def curves(exam: Exam, rule_SM: Tensor) -> Tensor:
     All lives of the exam must be of one length.
     """
     lifetimes, key_P = TabularLifetimes(exam.lives), exam.life_keys()
+    born = lifetimes.begin(key_P)
+    (length,) = torch.unique(born["total"]).tolist()
     curve = _weights if isinstance(lifetimes.rule, ScheduleRule) else _sizes
-    return torch.stack([curve(lifetimes, row_M.expand(len(key_P), -1), key_P) for row_M in rule_SM])
+    return torch.stack(
+        [curve(lifetimes, row_M.expand(len(key_P), -1), born, length) for row_M in rule_SM]
+    )
 
 
-def _weights(lifetimes: TabularLifetimes, rule_PM: Tensor, key_P: Tensor) -> Tensor:
+def _weights(lifetimes: TabularLifetimes, rule_PM: Tensor, rows: Rows, length: int) -> Tensor:
     """The entropy weight before every update.
 
     Lives are lived: a rule that sees rewards sees those that its agents earn.
     """
     assert isinstance(lifetimes.rule, ScheduleRule)
-    rows = lifetimes.begin(key_P)
-    (length,) = torch.unique(rows["total"]).tolist()
     weights = []
     for _ in range(length):
         age = Lifetime(rows["updates"], rows["total"])
@@ -40,14 +43,12 @@ def _weights(lifetimes: TabularLifetimes, rule_PM: Tensor, key_P: Tensor) -> Ten
     return torch.stack(weights, dim=1)
 
 
-def _sizes(lifetimes: TabularLifetimes, rule_PM: Tensor, key_P: Tensor) -> Tensor:
+def _sizes(lifetimes: TabularLifetimes, rule_PM: Tensor, rows: Rows, length: int) -> Tensor:
     """Root mean square of π̂ if the same experience, from the middle of the life, were made at
     every age: what changes with it is the rule's doing, not the agent's.
     """
     rule = lifetimes.rule
     assert isinstance(rule, LPGRule)
-    rows = lifetimes.begin(key_P)
-    (length,) = torch.unique(rows["total"]).tolist()
     rows = lifetimes.learn(rule_PM, rows, length // 2)
     _, lived = fresh_experience(lifetimes, rows)
     ages = (Lifetime(torch.full_like(rows["total"], n), rows["total"]) for n in range(length))

@@ -34,10 +34,11 @@ def test_a_rule_of_a_grid_learns_like_a2c_with_those_constants():
 def test_the_best_of_a_grid_by_hand():
     grid = A2CGrid((10.0, 20.0, 40.0), (0.01, 0.1, 1.0))
     scores = {(rate, entropy): 0.0 for rate in grid.rates for entropy in grid.entropies}
-    found = best(grid, scores | {(20.0, 0.1): 2.0, (40.0, 1.0): 1.0})
-    assert (found.rate, found.entropy, found.score, found.at_edge) == (20.0, 0.1, 2.0, False)
-    assert len(found.tried) == 9
-    assert (40.0, 1.0, 1.0) in found.tried
+    found = best(grid, scores | {(20.0, 0.1): 2.0, (40.0, 1.0): 1.0}).to_dict()
+    tried = found.pop("tried")
+    assert found == {"rate": 20.0, "entropy": 0.1, "score": 2.0, "at_edge": False}
+    assert len(tried) == 9
+    assert (40.0, 1.0, 1.0) in tried
     assert best(grid, scores | {(20.0, 1.0): 2.0}).at_edge
     assert best(grid, scores | {(10.0, 0.1): 2.0}).at_edge
     assert not best(A2CGrid((40.0,), grid.entropies), {(40.0, 0.1): 2.0}).at_edge
