@@ -54,8 +54,7 @@ class Experience:
     value: Activations
     """The critic's, of all U states."""
     td_PT: Tensor
-    """G_t − v(s_t), the advantage: G is the discounted reward until the rollout's end and, after
-    it, the critic's value."""
+    """r_t + γ v(s_{t+1}) − v(s_t), the advantage."""
 
 
 def play(
@@ -82,19 +81,17 @@ def judged(steps: Steps, critic: Network, discount: float) -> Experience:
     """The steps, with the critic's values and errors."""
     value = forward(critic, steps.features_PUF)
     value_PU = value.outputs[..., 0]
-    weight_UT = _discounts(steps.reward_PT.shape[1], discount).to(value_PU.dtype)
-    return_PT = torch.cat([steps.reward_PT, value_PU[:, -1:]], dim=1) @ weight_UT
     return Experience(
         steps.features_PUF[:, :-1],
         steps.action_PT,
         steps.reward_PT,
         value,
-        return_PT - value_PU[:, :-1],
+        steps.reward_PT + discount * value_PU[:, 1:] - value_PU[:, :-1],
     )
 
 
 def critic_gradient(critic: Network, experience: Experience) -> Network:
-    """Of the mean of ½ (G_t − v(s_t))² over T steps, G held fixed."""
+    """Of the mean of ½ TD² over T steps, the values that come after them held fixed."""
     d_PT = -experience.td_PT / experience.td_PT.shape[1]
     d_PU = torch.nn.functional.pad(d_PT, (0, 1))  # nothing is learned from the last state
     return gradient(critic, experience.value, d_PU.unsqueeze(-1))
@@ -132,9 +129,3 @@ def _sampled(logit_PA: Tensor, draw_P1: Tensor) -> Tensor:
     """The inverse of the cumulative distribution; a NaN policy takes action 0."""
     below_PA = torch.softmax(logit_PA, dim=-1).cumsum(dim=-1)[:, :-1] <= draw_P1
     return below_PA.sum(dim=-1, keepdim=True)
-
-
-def _discounts(num_steps: int, discount: float) -> Tensor:
-    """`(U, T)`: how much of reward u, or of the value after the last, belongs to return t."""
-    later_UT = torch.arange(num_steps + 1).unsqueeze(1) - torch.arange(num_steps)
-    return torch.where(later_UT < 0, 0.0, discount ** later_UT.clamp(min=0).double())

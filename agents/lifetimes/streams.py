@@ -2,9 +2,13 @@
 
 As in Flennerhag et al. 2022 (Bootstrapped Meta-Learning, arXiv 2109.04504) on Two-Colours: two
 networks, an update every 16 steps by plain gradient descent, the entropy weight ε a function of
-the rule. Policy and critic share nothing and ε is in the policy's loss alone, so what the
-critic becomes does not depend on the rule (given the actions): gradients go through the policy's
-updates only, and rewards and actions are as they are.
+the rule. Policy and critic share nothing and ε is in the policy's loss alone, so what the critic
+becomes does not depend on the rule (given the actions): gradients go through the policy's updates
+only, and rewards and actions are as they are.
+
+The two public replications differ in the advantage: TD errors of one step in one of them, returns
+to the rollout's end in the other. Here it is the first: agents with the second learn faster after
+their first switches and hardly at all after some ten of them.
 
 Shape legend: P streams, M parameters of a rule, T steps of a rollout, F features, A actions,
 R recent rollouts, C signals of each.
@@ -139,11 +143,17 @@ class StreamLifetimes(DifferentiableLifetimes):
         return self.update(rows, experience, torch.zeros_like(experience.td_PT[:, 0]))
 
     def divergence(self, target: Rows, rows: Rows) -> Tensor:
-        x_PTF = rows["visited"]
+        """Summed over the states of the target's last rollout, as in both replications.
+
+        A sum, not a mean: Adam's ε makes the scale of this loss matter. The target's states, not
+        those of `rows`: what noise did to the agent in the states it has just learned from, the
+        next updates undo, and a rule that is to match that learns to explore, whatever is earned.
+        """
+        x_PTF = target["visited"]
         log_PTA = log_policy(network_of(rows, "policy"), x_PTF)
         with torch.no_grad():
             target_PTA = log_policy(network_of(target, "policy"), x_PTF)
-        return (target_PTA.exp() * (target_PTA - log_PTA)).sum(dim=-1).mean(dim=1)
+        return (target_PTA.exp() * (target_PTA - log_PTA)).sum(dim=(1, 2))
 
     @torch.no_grad()
     def observe(self, rows: Rows) -> tuple[Experience, Rows]:

@@ -58,6 +58,8 @@ class TwoColoursStudy:
     """Lives of each arm."""
     width: int = 256
     """Hidden features of the agents' networks; 64 is a third of the work with eight seeds."""
+    agent_lr: float = 0.1
+    """Step size of the agents. It goes with the inverse of the width: 0.4 for 64."""
     period: int = PERIOD
     """Steps between two switches. Nothing is learned below 25 000 (Luketina et al. 2022)."""
     sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4, 0.8)
@@ -67,19 +69,22 @@ class TwoColoursStudy:
     bootstrap: int = 9
     """L: further steps to bmg's target."""
     lr: float = 1e-4
-    """Adam's, for the rules."""
+    """Step size of Adam, for the rules (Luketina et al. 2022 tried 1e-6 to 1e-3)."""
     outer_entropy: float = 0.12
     """The entropy weight in mg's outer objective."""
     seed: int = 0
     """Decides all chance."""
 
     def check(self) -> None:
-        """Raise `ValueError` for an unknown run, a weight out of range, or too few steps."""
+        """Raise `ValueError` for an unknown run, a number out of range, or too few steps."""
         for run in self.runs:
             if run not in RUNS:
                 raise unknown("run", run, RUNS)
         for name in ("seeds", "width", "period", "updates", "bootstrap"):
             require_positive(name, getattr(self, name))
+        for name in ("agent_lr", "lr"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}.")
         if not all(0.0 <= weight <= 1.0 for weight in self.sweep):
             raise ValueError(f"sweep must lie between 0 and 1, got {self.sweep}.")
         if self.num_windows < 1:
@@ -127,6 +132,7 @@ def online(config: TwoColoursStudy, name: str) -> Online:
         context=context,
         updates=config.num_windows * (config.updates + config.bootstrap),
         width=config.width,
+        lr=config.agent_lr,
         outer_entropy=config.outer_entropy,
     )
     lifetimes = StreamLifetimes(TwoColours(config.period), agent)

@@ -174,6 +174,8 @@ def test_a_folder_in_use_is_refused(finished):
         ({"sweep": (0.0, 1.5)}, "sweep must lie between 0 and 1"),
         ({"steps": 47}, "steps must be at least one window of 48"),
         ({"seeds": 0}, "seeds must be an integer of at least 1"),
+        ({"agent_lr": 0.0}, "agent_lr must be positive, got 0.0"),
+        ({"lr": float("nan")}, "lr must be positive, got nan"),
     ],
 )
 def test_mistakes_are_named(changes, message):
