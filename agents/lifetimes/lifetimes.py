@@ -95,9 +95,7 @@ class DifferentiableLifetimes(Lifetimes):
 
     @abstractmethod
     def divergence(self, target: Rows, rows: Rows) -> Tensor:
-        """KL(π_target ‖ π) over the states that `rows` visits, `(P,)`, without gradient to the
-        target.
-        """
+        """KL(π_target ‖ π) over states lately visited, `(P,)`, without gradient to the target."""
 
 
 def rows_of(rows: Rows, index: slice | Tensor) -> Rows:

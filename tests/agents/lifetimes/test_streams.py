@@ -366,6 +366,17 @@ def test_divergence_by_hand():
     assert target["policy.5"].grad is None
 
 
+def test_divergence_looks_at_the_targets_states():
+    lives = lifetimes()
+    rule_PM = random_rule(lives, KEYS)
+    rows = lives.learn(rule_PM, lives.begin(KEYS), 2)
+    target = lives.improve(lives.learn(rule_PM, rows, 2))
+    found_P = lives.divergence(target, rows)
+    elsewhere = rows["visited"].roll(1, dims=0)
+    assert torch.equal(lives.divergence(target, rows | {"visited": elsewhere}), found_P)
+    assert not torch.equal(lives.divergence(target | {"visited": elsewhere}, rows), found_P)
+
+
 # --- learning ---------------------------------------------------------------------------------
 
 
