@@ -3,7 +3,6 @@
 A classroom of ALP-GMM's students, then new students of the same kinds under each teacher.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -172,7 +171,6 @@ def study(config: Study, folder: Path, processes: int, console: Console) -> dict
     Raises:
         ValueError: for a folder with students of another configuration.
     """
-    began = time.perf_counter()
     past = config.enrolment(config.setting.classroom_size, config.seed)
     lessons = past.lessons(CLASSIC, "past")
     room = hold(folder / "classroom", lessons, config.course, processes, console)
@@ -188,7 +186,6 @@ def study(config: Study, folder: Path, processes: int, console: Console) -> dict
         "classroom": result_of(room),
         "selection": _selections(room, rooms, config.setting),
         "welch_p": _against_alp_gmm(rooms, room),
-        "seconds": time.perf_counter() - began,
     }
     console.print(table(result))
     return result

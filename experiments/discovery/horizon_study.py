@@ -8,7 +8,6 @@ of 10 to 50 updates.
 Shape legend: S meta-seeds, n lives.
 """
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +71,6 @@ def horizon_study(config: HorizonStudy, console: Console) -> dict[str, Any]:
         SystemExit: after a stop signal, once the discovery that ran is saved.
     """
     config.check()
-    began = time.perf_counter()
     arms = [lpg_arm(kind, config.lives) for kind in config.times]
     findings = config.discover(arms, console)
     blind = next(arm for arm in arms if arm.name == BLIND)
@@ -91,7 +89,6 @@ def horizon_study(config: HorizonStudy, console: Console) -> dict[str, Any]:
         "discoveries": described(findings),
         "a2c": a2c.to_dict(),
         **compared(outcomes, trained_on),
-        "seconds": time.perf_counter() - began,
     }
     _show(result, a2c, console)
     return result

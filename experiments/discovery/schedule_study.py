@@ -10,7 +10,6 @@ beside them.
 Shape legend: S meta-seeds, P lives, N updates of a life, M parameters of a rule.
 """
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -120,7 +119,6 @@ def schedule_study(config: ScheduleStudy, console: Console) -> dict[str, Any]:
         SystemExit: after a stop signal, once the discovery that ran is saved.
     """
     config.check()
-    began = time.perf_counter()
     arms = [
         replace(ARMS[name], preset=config.preset, lives=config.lives)
         for name in dict.fromkeys(config.arms)
@@ -143,7 +141,6 @@ def schedule_study(config: ScheduleStudy, console: Console) -> dict[str, Any]:
         "discoveries": described(findings),
         "fixed": fixed.to_dict(),
         **compared(outcome, curve_SPN),
-        "seconds": time.perf_counter() - began,
     }
     _show(result, console)
     return result

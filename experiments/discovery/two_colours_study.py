@@ -7,7 +7,6 @@ lately earned. All methods live equally many environment steps; seeds share thei
 Shape legend: W windows, P streams, N seeds, K periods between two switches, B bins of a period.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -108,7 +107,6 @@ def study(config: TwoColoursStudy, console: Console) -> dict[str, Any]:
         ValueError: for a bad configuration, or a folder with runs of another.
     """
     config.check()
-    began = time.perf_counter()
     arms: dict[str, dict[str, Any]] = {}
     with torch_threads(ACTING):
         for name in config.runs:
@@ -119,7 +117,6 @@ def study(config: TwoColoursStudy, console: Console) -> dict[str, Any]:
         "config": asdict(config) | {"folder": str(config.folder)},
         "arms": arms,
         "differences": differences(arms),
-        "seconds": time.perf_counter() - began,
     }
     console.print(table(result))
     return result

@@ -8,7 +8,6 @@ before discovery.
 Shape legend: S meta-seeds, n lives.
 """
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,7 +89,6 @@ def unseen_study(config: UnseenStudy, console: Console) -> dict[str, Any]:
         SystemExit: after a stop signal, once the discovery that ran is saved.
     """
     config.check()
-    began = time.perf_counter()
     arms = [lpg_arm(kind, config.lives) for kind in TIMES]
     findings = config.discover(arms, console)
     exams = exams_of(config, lives_of(arms[0]))
@@ -102,7 +100,6 @@ def unseen_study(config: UnseenStudy, console: Console) -> dict[str, Any]:
         "discoveries": described(findings),
         "a2c": {where: best.to_dict() for where, best in a2c.items()},
         **compared(outcomes, [arm.name for arm in arms]),
-        "seconds": time.perf_counter() - began,
     }
     _show(result, console)
     return result
