@@ -53,6 +53,8 @@ def test_a_summary_by_hand():
     found = summary(history, TINY)
     assert found["total"] == pytest.approx([720e-6, 0.0])
     assert found["total_interval"]["point"] == pytest.approx(360e-6)
+    assert found["late"] == [4.5, 0.0]
+    assert found["late_interval"]["point"] == 2.25
     assert [r["point"] for r in found["reward_by_period"]] == [1.0, 2.25]
     assert found["entropy_by_period"] == pytest.approx([0.3, 0.3])
     after = found["after_switch"]
@@ -60,7 +62,10 @@ def test_a_summary_by_hand():
 
 
 def test_differences_by_hand():
-    """Seed by seed: 3 − 1 and 5 − 2 make 2.5; the worse fixed weight is not compared with."""
+    """Seed by seed: 3 − 1 and 5 − 2 make 2.5; the worse fixed weight is not compared with.
+
+    By another measure the other one may be the worse.
+    """
     totals = {
         "fixed-0": [1.0, 1.0],
         "fixed-0.2": [1.0, 2.0],
@@ -69,7 +74,7 @@ def test_differences_by_hand():
         "bmg-reward": [4.0, 5.0],
     }
     arms = {k: {"total": v, "total_interval": {"point": sum(v) / 2}} for k, v in totals.items()}
-    found = {name: interval["point"] for name, interval in differences(arms).items()}
+    found = {name: interval["point"] for name, interval in differences(arms, "total").items()}
     assert found == {
         "mg-none − fixed-0.2": -0.5,
         "mg-reward − fixed-0.2": 2.5,
@@ -77,6 +82,9 @@ def test_differences_by_hand():
         "bmg-reward − mg-reward": 0.5,
         "mg-reward − mg-none": 3.0,
     }
+    for arm in arms.values():
+        arm |= {"late": [-x for x in arm["total"]], "late_interval": {"point": -sum(arm["total"])}}
+    assert differences(arms, "late")["mg-reward − fixed-0"]["point"] == -3.0
 
 
 # --- the whole --------------------------------------------------------------------------------
