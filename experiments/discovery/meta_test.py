@@ -55,7 +55,7 @@ class MetaTest(Trainings):
     """Objectives the rule is compared with; generation-0 is the rule that the discovery began with
     (of a drift: PPO), which shows how far apart equals may come by chance."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """Learning rates that every objective is tried with."""
+    """Learning rates that every objective is tried with; a single one is not tried, but taken."""
     seeds: int = 5
     """Training seeds 0 … seeds − 1 of each."""
     folder: Path = Path("runs/meta-test")
@@ -108,8 +108,8 @@ def meta_test(rule: str, config: MetaTest, console: Console) -> dict[str, Any]:
     return result
 
 
-def best(late_return: Mapping[float, float]) -> float:
-    """The learning rate of the highest return, the lower of equals; NaN is below all."""
+def best(late_return: Mapping[float, float | None]) -> float:
+    """The learning rate of the highest return, the lower of equals; NaN and None are below all."""
     ordered = sorted(late_return)
     return max(ordered, key=lambda rate: _or_lowest(late_return[rate]))
 
@@ -122,7 +122,7 @@ def late_return(path: Path, episode: int) -> float:
 
 
 def figures(
-    rows: Mapping[Contest, Row], tuning: Mapping[Contest, Mapping[float, float]]
+    rows: Mapping[Contest, Row], tuning: Mapping[Contest, Mapping[float, float | None]]
 ) -> dict[str, Any]:
     """What every objective came to, and what the rule earned more than each, seed by seed."""
     return {
@@ -153,15 +153,17 @@ def _behind_rule(rows: Mapping[Contest, Row], contest: Contest) -> dict[str, flo
 
 def _tuned(
     config: MetaTest, contests: Sequence[Contest], console: Console
-) -> dict[Contest, dict[float, float]]:
-    """The late training return of every learning rate."""
+) -> dict[Contest, dict[float, float | None]]:
+    """The late training return of every learning rate; None of a single one."""
+    if len(config.rates) == 1:
+        return {contest: {config.rates[0]: None} for contest in contests}
     runs = {
         (contest, rate): training_run(config, contest, rate, TUNING_SEED)
         for contest, rate in itertools.product(contests, config.rates)
     }
     console.print(f"Tuning: {len(config.rates)} learning rates each.")
     train_all(list(runs.values()), config.jobs, console)
-    tuning: dict[Contest, dict[float, float]] = {contest: {} for contest in contests}
+    tuning: dict[Contest, dict[float, float | None]] = {contest: {} for contest in contests}
     for (contest, rate), run in runs.items():
         tuning[contest][rate] = late_return(run.path, contest.arena.episodes_per_trial)
     return tuning
@@ -240,5 +242,5 @@ def _checked(config: MetaTest) -> list[Arena]:
     return arenas
 
 
-def _or_lowest(value: float) -> float:
-    return value if math.isfinite(value) else -math.inf
+def _or_lowest(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else -math.inf

@@ -133,13 +133,13 @@ def test_a_meta_test_from_start_to_end_and_once_more(tmp_path, trained_here):
     )
     console = quiet()
     result = meta_test(rule, config, console)
-    assert len(trained_here) == 6
+    assert len(trained_here) == 3, "A single rate is not tried."
     arms = {arm["objective"]: arm for arm in result["arms"]}
     assert list(arms) == ["rule", "ppo", "generation-0"]
     assert arms["rule"]["behind_rule"] is None
     # Generation 0 is PPO, up to rounding.
     assert arms["generation-0"]["mean_by_seed"] == pytest.approx(arms["ppo"]["mean_by_seed"])
-    assert arms["generation-0"]["tuning"] == pytest.approx(arms["ppo"]["tuning"])
+    assert arms["generation-0"]["tuning"] == {"0.001": None}
     assert "generation-0" in console.export_text()
     json.dumps(result)
 
@@ -159,7 +159,7 @@ def test_another_rule_is_trained_anew_and_the_first_one_kept(tmp_path, asked):
         meta_test(saved_rule(tmp_path / "rule.json", change), config, quiet())
     runs = [options(command) for command in asked]
     objectives = {run["--objective"] for run in runs}
-    assert len({run["--run-dir"] for run in runs}) == 4
+    assert len({run["--run-dir"] for run in runs}) == 2
     assert len(objectives) == 2
     for objective in objectives:
         assert Discovered.load(Path(objective.removeprefix("discovered:"))).kind == "drift"
@@ -171,7 +171,7 @@ def test_other_rules_can_be_compared_with(tmp_path, asked):
     result = meta_test(saved_rule(tmp_path / "rule.json"), config, quiet())
     assert [arm["objective"] for arm in result["arms"]] == ["rule", other]
     names = [options(command)["--run-dir"].rpartition("/")[2] for command in asked]
-    assert sum("-other-" in name for name in names) == 2
+    assert sum("-other-" in name for name in names) == 1
 
 
 def test_a_run_is_named_after_all_that_makes_it():
