@@ -31,25 +31,32 @@ _FREE = {"processes", "checkpoint_interval", "picture_interval"}
 
 
 @dataclass(frozen=True)
-class Arm:
-    """How a rule is discovered; what is not given is the preset's."""
+class Search:
+    """How a rule is looked for, as in `DiscoverConfig`; what is not given is the preset's."""
 
-    name: str
-    preset: str
-    lives: dict[str, str] = field(default_factory=dict)
-    """As in `DiscoverConfig`, and so on."""
     estimator: str | None = None
     estimator_options: dict[str, str] = field(default_factory=dict)
     optimiser: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is discovered and how."""
+
+    name: str
+    preset: str
+    search: Search
+    lives: dict[str, str] = field(default_factory=dict)
+    """As in `DiscoverConfig`."""
 
     def config(self, seed: int, steps: int) -> DiscoverConfig:
         """One discovery of this arm, that ends with the generation which reaches the steps."""
         return DiscoverConfig(
             preset=self.preset,
             lives=self.lives,
-            estimator=self.estimator,
-            estimator_options=self.estimator_options,
-            optimiser=self.optimiser,
+            estimator=self.search.estimator,
+            estimator_options=self.search.estimator_options,
+            optimiser=self.search.optimiser,
             steps=steps,
             centre_lives=_CENTRE_LIVES,
             final_lives=_FINAL_LIVES,
@@ -73,7 +80,8 @@ class Finding:
 def lpg_arm(time: TimeFeatures, lives: dict[str, str]) -> Arm:
     """TA-LPG with these time features (none: LPG), by the preset's evolution strategy."""
     lives = {**lives, "rule.network.time": time}
-    return Arm(f"lpg-{time}", "ta-lpg-small", lives, estimator_options={"shard": WHOLE})
+    search = Search(estimator_options={"shard": WHOLE})
+    return Arm(f"lpg-{time}", "ta-lpg-small", search, lives)
 
 
 def discover_arms(

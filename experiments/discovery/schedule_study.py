@@ -10,7 +10,7 @@ beside them.
 Shape legend: S meta-seeds, P lives, N updates of a life, M parameters of a rule.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from quickstudy.envs.errors import unknown
 from quickstudy.experiments.discovery.a2c_tuning import BASE, A2CGrid, TunedA2C
-from quickstudy.experiments.discovery.arms import WHOLE, Arm, Finding, described
+from quickstudy.experiments.discovery.arms import WHOLE, Arm, Finding, Search, described
 from quickstudy.experiments.discovery.exams import Contender, Exam, Outcome
 from quickstudy.experiments.discovery.paired import (
     apart,
@@ -42,27 +42,15 @@ Preset = Literal["a2c-schedule", "ta-lpg-small"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 _GRADIENT = {"window": "5", "shard": WHOLE}
 ARMS = {
-    arm.name: arm
-    for arm in (
-        Arm("open-es", PRESETS[0], estimator_options={"shard": WHOLE}),
-        Arm("open-es-wide", PRESETS[0], estimator_options={"sigma": "0.5", "shard": WHOLE}),
-        Arm("pes", PRESETS[0], estimator="pes", estimator_options={"pairs": "32", "shard": WHOLE}),
-        Arm("meta-gradient", PRESETS[0], estimator="meta-gradient", estimator_options=_GRADIENT),
-        Arm(
-            "meta-gradient-fast",
-            PRESETS[0],
-            estimator="meta-gradient",
-            estimator_options=_GRADIENT,
-            optimiser={"learning_rate": "0.01", "decay": "0.999"},
-        ),
-        Arm(
-            "meta-gradient-value",
-            PRESETS[0],
-            estimator="meta-gradient",
-            estimator_options={**_GRADIENT, "lifetime_value": "true"},
-        ),
-        Arm("bmg", PRESETS[0], estimator="bmg", estimator_options={"shard": WHOLE}),
-    )
+    "open-es": Search(estimator_options={"shard": WHOLE}),
+    "open-es-wide": Search(estimator_options={"sigma": "0.5", "shard": WHOLE}),
+    "pes": Search("pes", {"pairs": "32", "shard": WHOLE}),
+    "meta-gradient": Search("meta-gradient", _GRADIENT),
+    "meta-gradient-fast": Search(
+        "meta-gradient", _GRADIENT, {"learning_rate": "0.01", "decay": "0.999"}
+    ),
+    "meta-gradient-value": Search("meta-gradient", {**_GRADIENT, "lifetime_value": "true"}),
+    "bmg": Search("bmg", {"shard": WHOLE}),
 }
 """64 agents each, for any of the presets. `wide` perturbs the weight's logarithm by about 1, where
 the preset's σ of 0.1 does so by a fifth; `fast` climbs at the rate of the evolution strategies."""
@@ -120,8 +108,7 @@ def schedule_study(config: ScheduleStudy, console: Console) -> dict[str, Any]:
     """
     config.check()
     arms = [
-        replace(ARMS[name], preset=config.preset, lives=config.lives)
-        for name in dict.fromkeys(config.arms)
+        Arm(name, config.preset, ARMS[name], config.lives) for name in dict.fromkeys(config.arms)
     ]
     findings = config.discover(arms, console)
     lives = lives_of(arms[0])

@@ -10,14 +10,14 @@ import torch
 from rich.console import Console
 
 from quickstudy.experiments.checkpoint import Checkpoints
-from quickstudy.experiments.discovery.arms import Arm, described, discover_arms, lpg_arm
+from quickstudy.experiments.discovery.arms import Arm, Search, described, discover_arms, lpg_arm
 from quickstudy.experiments.discovery.config import resolve
 from quickstudy.experiments.discovery.discovery import Discovery
 
 SILENT = Console(quiet=True)
 LIVES = {"min_updates": "2", "max_updates": "5"}
-ES = Arm("es", "noisy-quadratic", LIVES, estimator_options={"pairs": "6", "shard": "4"})
-PES = Arm("pes", "noisy-quadratic", LIVES, "pes", {"pairs": "3", "window": "2"})
+ES = Arm("es", "noisy-quadratic", Search(None, {"pairs": "6", "shard": "4"}), LIVES)
+PES = Arm("pes", "noisy-quadratic", Search("pes", {"pairs": "3", "window": "2"}), LIVES)
 STEPS = 400
 
 
@@ -126,13 +126,13 @@ def test_lpg_arms_differ_in_what_they_show_of_time():
 def test_a_discovery_of_another_configuration_is_refused(finished):
     with pytest.raises(ValueError, match="es-s0 holds a discovery with another steps: choose"):
         run(finished[0], steps=STEPS + 1)
-    other = replace(ES, estimator_options={"pairs": "5"})
+    other = replace(ES, search=Search(None, {"pairs": "5"}))
     with pytest.raises(ValueError, match="another estimator_options"):
         run(finished[0], (other,))
 
 
 def test_a_mistake_in_any_arm_is_named_before_anything_is_discovered(tmp_path):
-    wrong = replace(PES, name="wrong", estimator="pess")
+    wrong = replace(PES, name="wrong", search=Search("pess"))
     with pytest.raises(ValueError, match=r"'pess'\. Did you mean 'pes'"):
         run(tmp_path, (ES, wrong))
     assert list(tmp_path.iterdir()) == []

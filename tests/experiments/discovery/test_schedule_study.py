@@ -10,6 +10,7 @@ from quickstudy.agents.lifetimes.tabular import TabularConfig
 from quickstudy.agents.lifetimes.tabular_rules import LPGRuleConfig, ScheduleRuleConfig
 from quickstudy.agents.objectives.lpg import LPG, LPGConfig
 from quickstudy.experiments import cli
+from quickstudy.experiments.discovery.arms import Arm
 from quickstudy.experiments.discovery.config import build_estimator
 from quickstudy.experiments.discovery.estimators.meta_gradient import MetaGradient
 from quickstudy.experiments.discovery.exams import Exam
@@ -119,7 +120,7 @@ def test_verdicts_by_hand():
 
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_can_be_built_with_64_agents(name):
-    estimator = build_estimator(ARMS[name].config(0, 1))
+    estimator = build_estimator(Arm(name, PRESETS[0], ARMS[name]).config(0, 1))
     config = estimator.config
     assert 64 in (2 * getattr(config, "pairs", 0), getattr(config, "agents", 0))
     assert config.shard == 64
