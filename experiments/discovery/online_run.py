@@ -66,17 +66,30 @@ class OnlineRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state, which may be that of a run that was to be shorter.
+
+        Raises:
+            ValueError: if it has already lived through more windows.
+        """
+        done = state["done"]
+        if done > self.num_windows:
+            raise ValueError(
+                f"{done} windows have been lived already; steps are for {self.num_windows}."
+            )
+        total_P = self.online.rows["total"]
         self.online.load_state_dict(state["online"])
-        self.done = state["done"]
-        self.history = History(state["reward"], state["entropy"])
+        self.online.rows["total"] = total_P
+        self.done = done
+        self.history.reward_WP[:done] = state["reward"][:done]
+        self.history.entropy_WP[:done] = state["entropy"][:done]
 
 
 def live(run: OnlineRun, folder: Path, config: dict[str, Any], console: Console) -> OnlineRun:
     """Bring the run in `folder` to its end, from wherever it is.
 
     Raises:
-        ValueError: for a folder with a run of another configuration, or one that is in use.
+        ValueError: for a folder with a longer run or one of another configuration, or one that is
+            in use.
         SystemExit: after a signal to stop, once the run is saved.
     """
     with _opened(folder, config) as run_folder:

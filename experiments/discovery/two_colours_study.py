@@ -57,7 +57,8 @@ class TwoColoursStudy:
     """Where the runs are kept. What is finished there is not repeated, what was cut off goes on;
     several processes may do different runs in one folder."""
     steps: int = 6_400_000
-    """Environment steps of each life; whole windows of (K + L) x 16 are lived."""
+    """Environment steps of each life; whole windows of (K + L) x 16 are lived. With more steps
+    finished lives go on."""
     seeds: int = 8
     """Lives of each arm."""
     width: int = 256
@@ -110,7 +111,7 @@ def study(config: TwoColoursStudy, console: Console) -> dict[str, Any]:
     """Live what is missing in the folder, print a table, return the result for JSON.
 
     Raises:
-        ValueError: for a bad configuration, or a folder with runs of another.
+        ValueError: for a bad configuration, or a folder with runs of another, or longer ones.
     """
     config.check()
     arms: dict[str, dict[str, Any]] = {}
@@ -152,9 +153,9 @@ def online(config: TwoColoursStudy, name: str) -> Online:
 
 
 def _described(config: TwoColoursStudy, name: str) -> dict[str, Any]:
-    """What a run depends on, in JSON types."""
+    """What a run depends on, in JSON types; it may go on for more steps."""
     kept = asdict(config)
-    del kept["runs"], kept["folder"]
+    del kept["runs"], kept["folder"], kept["steps"]
     return {"run": name} | kept | {"sweep": list(config.sweep) if name == "fixed" else None}
 
 

@@ -131,6 +131,15 @@ def test_cut_off_runs_go_on_bit_for_bit(finished, tmp_path, monkeypatch):
     assert same(study(config, SILENT)["arms"], result["arms"])
 
 
+def test_finished_lives_go_on_with_more_steps_bit_for_bit(finished, tmp_path):
+    config, result = finished
+    config = replace(config, folder=tmp_path)
+    study(replace(config, steps=2 * 48), SILENT)
+    assert same(study(config, SILENT)["arms"], result["arms"])
+    with pytest.raises(ValueError, match="5 windows have been lived already; steps are for 4"):
+        study(replace(config, steps=4 * 48), SILENT)
+
+
 def crash_in_window(number, patch):
     lived, window = [], Online.window
 
