@@ -33,7 +33,8 @@ def plot_two_colours(result: dict[str, Any], path: Path) -> None:
     panels[1, 1].set(xlabel="environment steps since the switch")
     for axes in panels.flat:
         axes.grid(alpha=0.3)
-    panels[0, 0].legend()
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    panels[1, 0].legend(handles, names, loc="upper right")
     figure.savefig(path, dpi=150)
 
 

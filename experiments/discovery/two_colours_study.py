@@ -212,12 +212,17 @@ def _late(period_W: Tensor) -> Tensor:
 def _after_switch(
     history: History, start_W: Tensor, late_W: Tensor, config: TwoColoursStudy
 ) -> dict[str, Any]:
-    """Means over seeds and periods of what is earned, and of ε, by the time since the switch."""
+    """Means over seeds and periods of what is earned, and of ε, by the time since the switch.
+
+    Windows into which a switch falls are left out.
+    """
     num_bins = max(1, min(BINS, config.period // config.window))
-    bin_W = (start_W % config.period * num_bins // config.period)[late_W]
+    since_W = start_W % config.period
+    shown_W = late_W & (since_W + config.window <= config.period)
+    bin_W = (since_W * num_bins // config.period)[shown_W]
     means = {
-        "reward": _mean_by(history.reward_WP[late_W], bin_W),
-        "entropy": _mean_by(history.entropy_WP[late_W], bin_W),
+        "reward": _mean_by(history.reward_WP[shown_W], bin_W),
+        "entropy": _mean_by(history.entropy_WP[shown_W], bin_W),
     }
     steps = torch.unique(bin_W) * config.period / num_bins
     return {"steps": steps.tolist()} | {k: x.mean(dim=1).tolist() for k, x in means.items()}
