@@ -147,7 +147,7 @@ class StreamLifetimes(DifferentiableLifetimes):
 
         A sum, not a mean: Adam's ε makes the scale of this loss matter. The target's states, not
         those of `rows`: what noise did to the agent in the states it has just learned from, the
-        next updates undo, and a rule that is to match that learns to explore, whatever is earned.
+        next updates undo, and a rule that is to match that would explore more, whatever is earned.
         """
         x_PTF = target["visited"]
         log_PTA = log_policy(network_of(rows, "policy"), x_PTF)
