@@ -7,8 +7,8 @@ becomes does not depend on the rule (given the actions): gradients go through th
 only, and rewards and actions are as they are.
 
 The two public replications differ in the advantage: TD errors of one step in one of them, returns
-to the rollout's end in the other. Here it is the first: agents with the second learn faster after
-their first switches and hardly at all after some ten of them.
+to the rollout's end in the other. Here it is the first: agents with the second learn faster at
+first, and less and less with every switch.
 
 Shape legend: P streams, M parameters of a rule, T steps of a rollout, F features, A actions,
 R recent rollouts, C signals of each.

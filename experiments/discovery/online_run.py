@@ -74,11 +74,12 @@ class OnlineRun:
         done = state["done"]
         if done > self.num_windows:
             raise ValueError(
-                f"{done} windows have been lived already; steps are for {self.num_windows}."
+                f"{done} windows have been lived already; steps are for {self.num_windows}: "
+                "ask for more, or choose another folder."
             )
         total_P = self.online.rows["total"]
         self.online.load_state_dict(state["online"])
-        self.online.rows["total"] = total_P
+        self.online.rows = {**self.online.rows, "total": total_P}
         self.done = done
         self.history.reward_WP[:done] = state["reward"][:done]
         self.history.entropy_WP[:done] = state["entropy"][:done]

@@ -64,8 +64,8 @@ class TwoColoursStudy:
     width: int = 256
     """Hidden features of the agents' networks. Narrow ones cost less and learn more slowly."""
     agent_lr: float = 0.1
-    """Step size of the agents. With 0.2, networks of width 64 learn as fast as those of 256 with
-    0.1, but in a million steps half of their units die."""
+    """Step size of the agents. Narrow networks need a larger one to learn in a period, and then
+    their units die off in long lives."""
     period: int = PERIOD
     """Steps between two switches. Nothing is learned below 25 000 (Luketina et al. 2022)."""
     sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4, 0.8)
